@@ -1,0 +1,57 @@
+package model
+
+import "fmt"
+
+// DType names a number format as safetensors does.
+type DType string
+
+// The number formats that weights come in. Size is in bytes.
+const (
+	F32  DType = "F32"
+	F16  DType = "F16"
+	BF16 DType = "BF16"
+)
+
+// Size is the number of bytes of one element, 0 for an unknown format.
+func (d DType) Size() int {
+	switch d {
+	case F32:
+		return 4
+	case F16, BF16:
+		return 2
+	}
+	return 0
+}
+
+// Tensor is a named tensor in its stored form: little-endian, row-major. Data may be mapped from a file.
+type Tensor struct {
+	Name  string
+	DType DType
+	Shape []int
+	Data  []byte
+}
+
+// NumElements is the product of the shape.
+func (t *Tensor) NumElements() int {
+	n := 1
+	for _, s := range t.Shape {
+		n *= s
+	}
+	return n
+}
+
+// Weights is a decoder with its numbers: the flat vector in the order of Config.Layout.
+type Weights struct {
+	Config *Config
+	Params []float32
+}
+
+// Tensor returns the slice of w that belongs to the named parameter.
+func (w *Weights) Tensor(name string) ([]float32, error) {
+	for _, p := range w.Config.Layout() {
+		if p.Name == name {
+			return w.Params[p.Offset : p.Offset+p.Size], nil
+		}
+	}
+	return nil, fmt.Errorf("model: no parameter %q", name)
+}
