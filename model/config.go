@@ -8,7 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sort"
+	"math"
 )
 
 // Config holds the numbers of a decoder under the names of Hugging Face's config.json.
@@ -23,6 +23,7 @@ type Config struct {
 	NumAttentionHeads     int     // H
 	NumKeyValueHeads      int     // K; H is a multiple of it
 	HeadDim               int     // D; HiddenSize/NumAttentionHeads when the file has none
+	HeadDimGiven          bool    // the file says head_dim although it follows from the widths; kept for writing back
 	HiddenAct             string  // "silu"
 	MaxPositionEmbeddings int     // tokens
 	RMSNormEps            float64 // added to the mean square
@@ -67,8 +68,31 @@ func (c *Config) Validate() error {
 	if c.SlidingWindow < 0 {
 		errs = append(errs, fmt.Errorf("sliding_window %d is negative", c.SlidingWindow))
 	}
+	if c.InitializerRange < 0 {
+		errs = append(errs, fmt.Errorf("initializer_range %g is negative", c.InitializerRange))
+	}
+	if len(errs) == 0 {
+		errs = append(errs, c.checkSize()...)
+	}
+	errs = append(errs, c.unsupported()...)
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("model: config: %w", err)
+	}
+	return nil
+}
+
+// maxParams bounds the table of parameters: 2^40 elements are 4 TiB in fp32, so no sum or byte count overflows.
+const maxParams = 1 << 40
+
+// checkSize finds configurations whose sizes are absurd, before any of them is multiplied in integers.
+func (c *Config) checkSize() []error {
+	f := func(n int) float64 { return float64(n) }
+	wide := (f(c.NumAttentionHeads) + 2*f(c.NumKeyValueHeads)) * f(c.HeadDim)
+	layer := f(c.HiddenSize) * (2*wide + 3*f(c.IntermediateSize) + 2)
+	total := 2*f(c.VocabSize)*f(c.HiddenSize) + f(c.NumHiddenLayers)*layer
+	if total > maxParams || c.NumHiddenLayers > 1<<16 || c.MaxPositionEmbeddings > math.MaxInt32 {
+		return []error{fmt.Errorf("about %.3g parameters in %d layers over %d positions are more than ravn can count",
+			total, c.NumHiddenLayers, c.MaxPositionEmbeddings)}
 	}
 	return nil
 }
@@ -124,76 +148,4 @@ func (c *Config) NumParams() int {
 	ps := c.Layout()
 	last := ps[len(ps)-1]
 	return last.Offset + last.Size
-}
-
-// configFields binds the names in config.json to fields of c.
-func (c *Config) configFields() map[string]any {
-	return map[string]any{
-		"architectures":           &c.Architectures,
-		"model_type":              &c.ModelType,
-		"vocab_size":              &c.VocabSize,
-		"hidden_size":             &c.HiddenSize,
-		"intermediate_size":       &c.IntermediateSize,
-		"num_hidden_layers":       &c.NumHiddenLayers,
-		"num_attention_heads":     &c.NumAttentionHeads,
-		"num_key_value_heads":     &c.NumKeyValueHeads,
-		"head_dim":                &c.HeadDim,
-		"hidden_act":              &c.HiddenAct,
-		"max_position_embeddings": &c.MaxPositionEmbeddings,
-		"rms_norm_eps":            &c.RMSNormEps,
-		"rope_theta":              &c.RopeTheta,
-		"sliding_window":          &c.SlidingWindow,
-		"tie_word_embeddings":     &c.TieWordEmbeddings,
-		"initializer_range":       &c.InitializerRange,
-		"bos_token_id":            &c.BOSTokenID,
-		"eos_token_id":            &c.EOSTokenID,
-		"torch_dtype":             &c.TorchDtype,
-	}
-}
-
-// ParseConfig reads a config.json.
-func ParseConfig(data []byte) (*Config, error) {
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(data, &raw); err != nil {
-		return nil, fmt.Errorf("model: config: %w", err)
-	}
-	c := &Config{
-		HiddenAct: "silu", MaxPositionEmbeddings: 2048, RMSNormEps: 1e-6, RopeTheta: 10000,
-		InitializerRange: 0.02, BOSTokenID: 1, EOSTokenID: 2, Extra: map[string]json.RawMessage{},
-	}
-	fields := c.configFields()
-	names := make([]string, 0, len(raw))
-	for name := range raw {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
-		dst, known := fields[name]
-		if !known {
-			c.Extra[name] = raw[name]
-			continue
-		}
-		if string(raw[name]) == "null" {
-			if name == "bos_token_id" {
-				c.BOSTokenID = -1
-			}
-			if name == "eos_token_id" {
-				c.EOSTokenID = -1
-			}
-			continue
-		}
-		if err := json.Unmarshal(raw[name], dst); err != nil {
-			return nil, fmt.Errorf("model: config: field %q: %w", name, err)
-		}
-	}
-	if c.NumKeyValueHeads == 0 {
-		c.NumKeyValueHeads = c.NumAttentionHeads
-	}
-	if c.HeadDim == 0 && c.NumAttentionHeads > 0 {
-		c.HeadDim = c.HiddenSize / c.NumAttentionHeads
-	}
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	return c, nil
 }

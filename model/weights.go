@@ -1,6 +1,13 @@
 package model
 
-import "fmt"
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"slices"
+)
 
 // DType names a number format as safetensors does.
 type DType string
@@ -54,4 +61,21 @@ func (w *Weights) Tensor(name string) ([]float32, error) {
 		}
 	}
 	return nil, fmt.Errorf("model: no parameter %q", name)
+}
+
+// Hash is the hex SHA-256 of names, shapes and numbers: equal for equal weights, whatever file they came from.
+func (w *Weights) Hash() string {
+	h := sha256.New()
+	buf := make([]byte, 0, 1<<16)
+	for _, p := range w.Config.Layout() {
+		fmt.Fprintf(h, "%s %d\n", p.Name, p.Shape)
+		for chunk := range slices.Chunk(w.Params[p.Offset:p.Offset+p.Size], cap(buf)/4) {
+			buf = buf[:0]
+			for _, x := range chunk {
+				buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(x))
+			}
+			h.Write(buf)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
