@@ -1,0 +1,23 @@
+//go:build !unix
+
+package run
+
+import "os"
+
+// tryLock asks whether the process named in the lock file still exists. Two that start in the same instant are not
+// told apart here.
+func tryLock(_ *os.File, was holder, held bool) (free bool, err error) {
+	if !held || was.PID == os.Getpid() {
+		return true, nil
+	}
+	host, _ := os.Hostname()
+	if was.Host != host {
+		return true, nil // acquire refuses it with a better text
+	}
+	p, err := os.FindProcess(was.PID) // fails where there is no such process
+	if err != nil {
+		return true, nil
+	}
+	p.Release()
+	return false, nil
+}
