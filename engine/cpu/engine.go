@@ -1,0 +1,230 @@
+// Package cpu trains and runs decoders of the Llama and Mistral family on the processor, in pure Go.
+//
+// No result depends on the number of threads: every sum has one order. What a row of a batch or a position of a session
+// gets does not depend on the other rows, on how the tokens were cut into calls, or on the sizes an engine was made for.
+package cpu
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+
+	"ravn/kernel"
+	"ravn/model"
+)
+
+var errInference = errors.New("engine/cpu: engine was made for inference, it has no gradients (Options.Inference)")
+
+// Options say what an engine is made for.
+type Options struct {
+	Threads   int  // workers; 0 is one a processor
+	MaxTokens int  // most tokens of a batch, B*T; memory is planned for it; 0 leaves only sessions, and needs Inference
+	MaxRow    int  // longest row of a batch, T; 0 is the smaller of MaxTokens and max_position_embeddings
+	Inference bool // without gradients and moments
+}
+
+// Engine is a decoder with its memory. Its methods may be called from several goroutines; all but sessions wait for
+// each other. Sessions read the parameters: none may run while they are updated.
+type Engine struct {
+	*shape
+	o      Options
+	config *model.Config
+	params []float32
+	w      tensors // of params
+	runs   []run
+	pool   *kernel.Pool
+	ropes  *ropes
+
+	mu           sync.Mutex // guards the pool and everything below
+	work         *work
+	stream       []float32 // (MaxTokens, C), for Loss
+	qkv, att, gu []float32 // for Loss; with training, those kept for the first block
+	nll          []float32 // (MaxTokens)
+	segments     []segment
+	head         *head
+	train        *training // nil for inference
+	free         sessionWorks
+}
+
+// New makes an engine of w, whose parameters it takes over without copying.
+func New(w *model.Weights, o Options) (*Engine, error) {
+	if w == nil || w.Config == nil {
+		return nil, errors.New("engine/cpu: no weights")
+	}
+	if err := w.Config.Validate(); err != nil {
+		return nil, fmt.Errorf("engine/cpu: %w", err)
+	}
+	s := newShape(w.Config)
+	if o.MaxRow == 0 {
+		o.MaxRow = min(o.MaxTokens, s.maxPos)
+	}
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	e := &Engine{shape: &s, o: o, config: w.Config, params: w.Params, runs: optimizerRuns(w.Config)}
+	var err error
+	if e.w, err = view(w.Config, w.Params); err != nil {
+		return nil, err
+	}
+	e.pool = kernel.NewPool(o.Threads)
+	e.ropes = &ropes{d: s.D, theta: w.Config.RopeTheta, scale: s.scale()}
+	if o.MaxTokens > 0 {
+		if err := e.plan(); err != nil {
+			e.pool.Close()
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+func (o *Options) validate() error {
+	var errs []error
+	if o.MaxTokens < 0 || o.MaxTokens == 0 && !o.Inference {
+		errs = append(errs, fmt.Errorf("engine/cpu: MaxTokens is %d, must be positive (0 is for sessions alone, with Inference)", o.MaxTokens))
+	}
+	if o.MaxRow < 0 || o.MaxRow > o.MaxTokens {
+		errs = append(errs, fmt.Errorf("engine/cpu: MaxRow is %d, must be between 1 and MaxTokens, %d", o.MaxRow, o.MaxTokens))
+	}
+	return errors.Join(errs...)
+}
+
+// plan allocates all that batches need.
+func (e *Engine) plan() (err error) {
+	rows := e.o.MaxTokens
+	e.work = newWork(e.shape, rows, e.pool.Threads())
+	e.work.pool = e.pool
+	e.work.spans = make([]span, 0, rows)
+	e.segments = make([]segment, 0, rows)
+	e.nll = make([]float32, rows)
+	e.head = newHead(e.shape, rows, !e.o.Inference)
+	e.ropes.upTo(min(e.o.MaxRow, e.maxPos))
+	scores := min(queryBlock, e.o.MaxRow) * e.o.MaxRow
+	for range cap(e.work.scratch) {
+		sc := <-e.work.scratch
+		sc.fit(scores, !e.o.Inference)
+		e.work.scratch <- sc
+	}
+	if e.o.Inference {
+		e.stream, e.qkv, e.att, e.gu = make([]float32, rows*e.C), make([]float32, rows*e.QKV), make([]float32, rows*e.Q), make([]float32, rows*2*e.F)
+		return nil
+	}
+	if e.train, err = e.newTraining(rows); err != nil {
+		return err
+	}
+	k := &e.train.kept[0]
+	e.stream, e.qkv, e.att, e.gu = k.in, k.qkv, k.att, k.gu
+	return nil
+}
+
+// begin checks b and lays out the pass over it.
+func (e *Engine) begin(b *model.Batch) error {
+	if e.work == nil {
+		return errors.New("engine/cpu: engine was made for sessions alone (MaxTokens is 0)")
+	}
+	positions, err := e.check(b)
+	if err != nil {
+		return err
+	}
+	w := e.work
+	w.n = b.B * b.T
+	w.rope = e.ropes.upTo(positions)
+	for i := range w.n {
+		w.pos[i] = int32(i % b.T)
+	}
+	copy(w.pos, b.Positions)
+	e.segments = segments(e.segments[:0], b)
+	w.spans = w.spans[:0]
+	for _, s := range e.segments {
+		w.spans = appendSpans(w.spans, s.from, 0, s.to-s.from, s.from, nil)
+	}
+	return nil
+}
+
+// Config is the model's configuration.
+func (e *Engine) Config() *model.Config { return e.config }
+
+// Close releases the workers. The parameters stay with their owner.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.pool.Close()
+	return nil
+}
+
+// Grads is the accumulated gradients, live, in the order of Config.Layout; nil for inference.
+func (e *Engine) Grads() []float32 {
+	if e.train == nil {
+		return nil
+	}
+	return e.train.grads
+}
+
+// State is the live parameters and moments; they may be read while nothing runs.
+func (e *Engine) State() model.State {
+	if e.train == nil {
+		return model.State{Params: e.params}
+	}
+	return model.State{Params: e.params, M: e.train.m, V: e.train.v}
+}
+
+// SetState copies s in. Missing moments become zero.
+func (e *Engine) SetState(s model.State) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := len(e.params)
+	if len(s.Params) != n || s.M != nil && len(s.M) != n || s.V != nil && len(s.V) != n {
+		return fmt.Errorf("engine/cpu: state has %d parameters and moments of %d and %d, the model has %d", len(s.Params), len(s.M), len(s.V), n)
+	}
+	copy(e.params, s.Params)
+	if e.train != nil {
+		clear(e.train.m)
+		clear(e.train.v)
+		copy(e.train.m, s.M)
+		copy(e.train.v, s.V)
+	}
+	return nil
+}
+
+// GradNorm is the 2-norm of all accumulated gradients; 0 for inference.
+func (e *Engine) GradNorm() float64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.train == nil {
+		return 0
+	}
+	return math.Sqrt(kernel.SumSquares(e.pool, e.train.grads))
+}
+
+// Update takes one step of AdamW with the accumulated gradients, times u.GradScale, and clears them.
+func (e *Engine) Update(u model.Update) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.train
+	if t == nil {
+		return errInference
+	}
+	if u.Step < 1 {
+		return fmt.Errorf("engine/cpu: update: step is %d, the first is 1", u.Step)
+	}
+	for _, r := range e.runs {
+		kernel.AdamW(e.pool, e.params[r.from:r.to], t.grads[r.from:r.to], t.m[r.from:r.to], t.v[r.from:r.to], adamW(u), r.decay)
+	}
+	e.work.run((len(t.grads)+clearTask-1)/clearTask, t.clearTask)
+	return nil
+}
+
+func adamW(u model.Update) kernel.AdamWParams {
+	return kernel.AdamWParams{
+		LR: float32(u.LR), Beta1: float32(u.Beta1), Beta2: float32(u.Beta2), Eps: float32(u.Eps),
+		WeightDecay: float32(u.WeightDecay), GradScale: float32(u.GradScale),
+		BC1: float32(1 - math.Pow(u.Beta1, float64(u.Step))), BC2: float32(1 - math.Pow(u.Beta2, float64(u.Step))),
+	}
+}
+
+// clearTask is how many gradients one task clears.
+const clearTask = 1 << 16
+
+func (e *Engine) clearGrads(i int) {
+	clear(e.train.grads[i*clearTask : min(len(e.train.grads), (i+1)*clearTask)])
+}

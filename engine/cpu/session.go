@@ -1,0 +1,251 @@
+package cpu
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"ravn/kernel"
+)
+
+// sessionRows is how many tokens of sessions go through the model at a time; more are cut into such passes.
+const sessionRows = 256
+
+// Session is a sequence of tokens with the keys and values of each layer kept, so that going on costs only the new
+// tokens. One goroutine uses it at a time; many sessions of an engine run side by side.
+type Session struct {
+	e       *Engine
+	max     int
+	n       int
+	k, v    []float32 // (L, K, max, D)
+	threads bool
+}
+
+// NewSession makes an empty session with place for maxTokens tokens.
+func (e *Engine) NewSession(maxTokens int) (*Session, error) {
+	if maxTokens < 1 || maxTokens > e.maxPos {
+		return nil, fmt.Errorf("engine/cpu: session of %d tokens, the model knows 1 to %d positions (max_position_embeddings)", maxTokens, e.maxPos)
+	}
+	e.ropes.upTo(maxTokens)
+	size := e.L * e.KV * maxTokens
+	return &Session{e: e, max: maxTokens, k: make([]float32, size), v: make([]float32, size)}, nil
+}
+
+// UseThreads says whether Append may use all threads of the engine, for a session that runs alone. At first it uses
+// the caller's only. Results are the same.
+func (s *Session) UseThreads(on bool) { s.threads = on }
+
+// Len is the number of tokens in the session.
+func (s *Session) Len() int { return s.n }
+
+// Truncate keeps the first n tokens, so that another text with the same beginning can follow them. An n beyond Len
+// changes nothing, one below 0 is 0.
+func (s *Session) Truncate(n int) { s.n = min(s.n, max(n, 0)) }
+
+// Append adds tokens and writes the logits of tokens[from:], one row of V each, to logits. After an error the session
+// is as before. Logits do not depend on how a text is cut into calls.
+func (s *Session) Append(tokens []int32, logits []float32, from int) error {
+	piece := [1]Piece{{Session: s, Tokens: tokens, Logits: logits, From: from}}
+	return s.e.Append(piece[:])
+}
+
+// Piece is what Append adds to one session.
+type Piece struct {
+	Session *Session
+	Tokens  []int32
+	Logits  []float32 // (len(Tokens)-From, V), written
+	From    int       // first token whose logits are wanted; len(Tokens) wants none
+}
+
+// Append adds to several different sessions in one pass through the model, which for short pieces is faster than one
+// after the other. Each gets what it would get alone. The first session's UseThreads counts.
+func (e *Engine) Append(pieces []Piece) error {
+	for i := range pieces {
+		if err := e.checkPiece(pieces[:i], &pieces[i]); err != nil {
+			return err
+		}
+	}
+	w := e.free.take(e)
+	defer e.free.give(w)
+	w.pool = nil
+	if len(pieces) > 0 && pieces[0].Session.threads {
+		w.pool = e.pool
+	}
+	w.rope = e.ropes.last.Load()
+	for i := range pieces {
+		p := &pieces[i]
+		for at := 0; at < len(p.Tokens); {
+			n := min(len(p.Tokens)-at, sessionRows-w.n)
+			w.add(p, at, n)
+			at += n
+			if w.n == sessionRows {
+				w.flush(e)
+			}
+		}
+	}
+	w.flush(e)
+	return nil
+}
+
+func (e *Engine) checkPiece(before []Piece, p *Piece) error {
+	s := p.Session
+	if s == nil || s.e != e {
+		return errors.New("engine/cpu: append: the session is not of this engine")
+	}
+	for i := range before {
+		if before[i].Session == s {
+			return errors.New("engine/cpu: append: a session comes twice")
+		}
+	}
+	if len(p.Tokens) > s.max-s.n {
+		return fmt.Errorf("engine/cpu: append: %d tokens after %d, the session was made for %d (max_position_embeddings is %d)", len(p.Tokens), s.n, s.max, e.maxPos)
+	}
+	if p.From < 0 || p.From > len(p.Tokens) {
+		return fmt.Errorf("engine/cpu: append: logits wanted from token %d of %d", p.From, len(p.Tokens))
+	}
+	if want := (len(p.Tokens) - p.From) * e.V; len(p.Logits) < want {
+		return fmt.Errorf("engine/cpu: append: place for %d logits, %d tokens of %d need %d", len(p.Logits), len(p.Tokens)-p.From, e.V, want)
+	}
+	if i := outside(p.Tokens, 0, e.V); i >= 0 {
+		return fmt.Errorf("engine/cpu: append: token %d at place %d is outside the vocabulary of %d", p.Tokens[i], i, e.V)
+	}
+	return nil
+}
+
+// sessionWork is the memory of one pass of sessions.
+type sessionWork struct {
+	*work
+	ids    []int32
+	parts  []part
+	logits []float32 // (sessionRows, V) scratch, when the rows wanted are not one stretch
+	copy   func(i int)
+}
+
+// part is n rows of a pass that belong to one session, from row on; its positions begin at from.
+type part struct {
+	s            *Session
+	row, n, from int
+	wanted       int       // first of the n rows whose logits are wanted
+	logits       []float32 // for those
+}
+
+// sessionWorks keeps works that nobody uses.
+type sessionWorks struct {
+	mu   sync.Mutex
+	free []*sessionWork
+}
+
+func (f *sessionWorks) take(e *Engine) *sessionWork {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := len(f.free); n > 0 {
+		w := f.free[n-1]
+		f.free = f.free[:n-1]
+		return w
+	}
+	w := &sessionWork{work: newWork(e.shape, sessionRows, e.pool.Threads()), ids: make([]int32, sessionRows)}
+	w.x, w.qkv = make([]float32, sessionRows*e.C), make([]float32, sessionRows*e.QKV)
+	w.att, w.gu = make([]float32, sessionRows*e.Q), make([]float32, sessionRows*2*e.F)
+	w.copy = w.cacheRows
+	return w
+}
+
+func (f *sessionWorks) give(w *sessionWork) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.free = append(f.free, w)
+}
+
+// add puts n tokens of p, from the one at `at` on, into the pass.
+func (w *sessionWork) add(p *Piece, at, n int) {
+	s := p.Session
+	copy(w.ids[w.n:], p.Tokens[at:at+n])
+	for i := range n {
+		w.pos[w.n+i] = int32(s.n + i)
+	}
+	wanted := min(max(p.From-at, 0), n)
+	pt := part{s: s, row: w.n, n: n, from: s.n, wanted: wanted}
+	if wanted < n {
+		pt.logits = p.Logits[(at+wanted-p.From)*w.V : (at+n-p.From)*w.V]
+	}
+	w.parts = append(w.parts, pt)
+	w.spans = appendSpans(w.spans, w.n, s.n, s.n+n, 0, s)
+	w.n += n
+	s.n += n
+}
+
+// flush runs the pass and empties it.
+func (w *sessionWork) flush(e *Engine) {
+	if w.n == 0 {
+		return
+	}
+	w.lookup(e.w.embed, w.ids)
+	for l := range e.w.layers {
+		ly := &e.w.layers[l]
+		w.l = l
+		w.project(ly)
+		w.run(len(w.parts), w.copy)
+		w.attention()
+		w.mixed(ly, nil)
+		w.mlp(ly, nil)
+	}
+	w.head(e)
+	w.n, w.parts, w.spans = 0, w.parts[:0], w.spans[:0]
+}
+
+// cacheRows copies the new keys and values of one part to its session.
+func (w *sessionWork) cacheRows(i int) {
+	pt := w.parts[i]
+	k, v := pt.s.keys(w.l)
+	for r := range pt.n {
+		row := w.qkv[(pt.row+r)*w.QKV+w.Q:]
+		for h := range w.K {
+			at := h*k.head + (pt.from+r)*k.stride
+			copy(k.data[at:at+w.D], row[h*w.D:])
+			copy(v.data[at:at+w.D], row[w.KV+h*w.D:])
+		}
+	}
+}
+
+// keys is the cache of layer l.
+func (s *Session) keys(l int) (k, v keys) {
+	size := s.e.KV * s.max
+	k = keys{s.k[l*size : (l+1)*size], s.e.D, s.max * s.e.D}
+	v = keys{s.v[l*size : (l+1)*size], s.e.D, s.max * s.e.D}
+	return k, v
+}
+
+// head writes the logits that are wanted. Their rows of x are brought together first, so that the head's weights are
+// read once.
+func (w *sessionWork) head(e *Engine) {
+	rows, last := 0, -1
+	for i, pt := range w.parts {
+		for r := pt.wanted; r < pt.n; r++ {
+			copy(w.x[rows*w.C:][:w.C], w.x[(pt.row+r)*w.C:])
+			rows++
+			last = i
+		}
+	}
+	if rows == 0 {
+		return
+	}
+	dst := w.parts[last].logits
+	alone := len(dst) == rows*w.V
+	if !alone {
+		if w.logits == nil {
+			w.logits = make([]float32, sessionRows*w.V)
+		}
+		dst = w.logits
+	}
+	kernel.RMSNorm(w.pool, w.xn, w.rstd, w.x, e.w.norm, rows, w.C, w.eps)
+	kernel.MatMul(w.pool, dst, w.V, kernel.Mat{Data: w.xn, Stride: w.C}, kernel.Mat{Data: e.w.head, Stride: w.C, Trans: true}, rows, w.V, w.C, false)
+	if alone {
+		return
+	}
+	for _, pt := range w.parts {
+		if n := pt.n - pt.wanted; n > 0 {
+			copy(pt.logits, dst[:n*w.V])
+			dst = dst[n*w.V:]
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package cpu
+
+import (
+	"ravn/model"
+)
+
+// kept is what the backward pass of a block reads: its input, the stream after attention, and the products that would
+// cost a matrix product to make again. Norms, SwiGLU and probabilities are made again.
+type kept struct {
+	in, mid []float32 // (n, C)
+	qkv     []float32 // (n, QKV)
+	att     []float32 // (n, Q)
+	gu      []float32 // (n, 2F)
+}
+
+// training is the memory that gradients need.
+type training struct {
+	grads []float32
+	m, v  []float32
+	g     tensors // of grads
+	kept  []kept
+	out   []float32 // (n, C), the last block's output
+
+	dx   []float32 // (n, C), gradient of the residual stream
+	dxn  []float32 // (n, C)
+	dqkv []float32 // (n, QKV)
+	datt []float32 // (n, Q)
+	dgu  []float32 // (n, 2F)
+	dact []float32 // (n, F)
+
+	swigluTask, attendTask, embedTask, clearTask func(i int)
+}
+
+func (e *Engine) newTraining(rows int) (*training, error) {
+	t := &training{
+		grads: make([]float32, len(e.params)), m: make([]float32, len(e.params)), v: make([]float32, len(e.params)),
+		kept: make([]kept, e.L), out: make([]float32, rows*e.C),
+		dx: make([]float32, rows*e.C), dxn: make([]float32, rows*e.C), dqkv: make([]float32, rows*e.QKV),
+		datt: make([]float32, rows*e.Q), dgu: make([]float32, rows*2*e.F), dact: make([]float32, rows*e.F),
+	}
+	for l := range t.kept {
+		t.kept[l] = kept{
+			in: make([]float32, rows*e.C), mid: make([]float32, rows*e.C), qkv: make([]float32, rows*e.QKV),
+			att: make([]float32, rows*e.Q), gu: make([]float32, rows*2*e.F),
+		}
+	}
+	var err error
+	t.g, err = view(e.config, t.grads)
+	t.swigluTask, t.attendTask, t.embedTask, t.clearTask = e.swigluBackwardRows, e.attendBackwardSegment, e.embedBackwardColumns, e.clearGrads
+	return t, err
+}
+
+// Accumulate runs b forward and backward. It adds scale times the gradient of the sum of the targets' losses to the
+// gradients, and returns that sum in nats, unscaled, whatever it is: a loss that is not a number is the caller's to judge.
+func (e *Engine) Accumulate(b *model.Batch, scale float32) (nll float64, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.train == nil {
+		return 0, errInference
+	}
+	if err := e.begin(b); err != nil {
+		return 0, err
+	}
+	w, t := e.work, e.train
+	w.x = t.kept[0].in
+	w.lookup(e.w.embed, b.Tokens)
+	for l := range t.kept {
+		k, ly := &t.kept[l], &e.w.layers[l]
+		w.qkv, w.att, w.gu = k.qkv, k.att, k.gu
+		w.project(ly)
+		w.attention()
+		w.mixed(ly, k.mid)
+		out := t.out
+		if l+1 < e.L {
+			out = t.kept[l+1].in
+		}
+		w.mlp(ly, out)
+	}
+	nll = e.score(e.nll, b, scale, t)
+	for l := e.L - 1; l >= 0; l-- {
+		e.mlpBackward(l)
+		e.attentionBackward(l)
+	}
+	w.run((e.C+columnsTask-1)/columnsTask, t.embedTask)
+	return nll, nil
+}
