@@ -1,0 +1,228 @@
+package eval
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"ravn/internal/atomicfile"
+	"ravn/stats"
+)
+
+// Modes of evaluation.
+const (
+	// ModeRavn asks every item once under a few draws of examples, reads whole labels, and gives intervals over items.
+	ModeRavn = "ravn"
+	// ModeScandEval2024 is ScandEval 9.1.2 of January 2024 with greedy decoding: ten bootstrap samples, each with its
+	// own examples, first tokens of labels, prompts cut on the left, seqeval on lower-case tags.
+	ModeScandEval2024 = "scandeval-2024"
+)
+
+// Score is a float64 that is null in JSON when it is NaN.
+type Score float64
+
+// MarshalJSON writes NaN as null.
+func (s Score) MarshalJSON() ([]byte, error) {
+	if math.IsNaN(float64(s)) || math.IsInf(float64(s), 0) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(s))
+}
+
+// UnmarshalJSON reads null as NaN.
+func (s *Score) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		*s = Score(math.NaN())
+		return nil
+	}
+	return json.Unmarshal(data, (*float64)(s))
+}
+
+// Record is the result of one model on one data set: the fields of ScandEval and EuroEval under their names, and
+// under "ravn" what is needed to say where the number came from.
+type Record struct {
+	Dataset            string      `json:"dataset"`
+	Task               string      `json:"task"`
+	DatasetLanguages   []string    `json:"dataset_languages"`
+	Model              string      `json:"model"`
+	Results            Results     `json:"results"`
+	NumModelParameters int64       `json:"num_model_parameters"` // -1 unknown
+	MaxSequenceLength  int         `json:"max_sequence_length"`  // -1 unknown
+	VocabularySize     int         `json:"vocabulary_size"`      // -1 unknown
+	Generative         bool        `json:"generative"`
+	FewShot            bool        `json:"few_shot"`
+	ValidationSplit    bool        `json:"validation_split"`
+	Ravn               *Provenance `json:"ravn,omitempty"` // absent in records of other programs
+}
+
+// Results are the scores of each iteration and their summary. Raw values are 0 to 1 (MCC from -1), those of question
+// answering and bits per byte as they are; totals are in percent. Names in Total are test_METRIC and test_METRIC_se,
+// the latter holding 1.96 standard errors, as ScandEval has it.
+type Results struct {
+	Raw   RawResults       `json:"raw"`
+	Total map[string]Score `json:"total"`
+}
+
+// RawResults holds one object of metrics an iteration. EuroEval from version 13 on writes the bare list.
+type RawResults struct {
+	Test []map[string]Score `json:"test"`
+}
+
+// UnmarshalJSON reads both forms.
+func (r *RawResults) UnmarshalJSON(data []byte) error {
+	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")) {
+		return json.Unmarshal(data, &r.Test)
+	}
+	type plain RawResults
+	return json.Unmarshal(data, (*plain)(r))
+}
+
+// Provenance says how a record came about.
+type Provenance struct {
+	Version     string  `json:"version,omitempty"` // of ravn
+	Mode        string  `json:"mode"`
+	Primary     string  `json:"primary"` // the metric that counts on the leaderboard
+	LowerBetter bool    `json:"lower_better,omitempty"`
+	ModelHash   string  `json:"model_hash,omitempty"`
+	DataHash    string  `json:"data_hash"`            // of the rows, not of the files
+	PromptsHash string  `json:"prompts_hash"`         // of every prompt in order
+	StandsFor   string  `json:"stands_for,omitempty"` // the ScandEval data set that this one replaces
+	DataLicense string  `json:"data_license,omitempty"`
+	Small       bool    `json:"small,omitempty"` // small or synthetic material
+	Items       int     `json:"items"`           // rows asked
+	RowsInSplit int     `json:"rows_in_split"`   // rows there are
+	Limit       int     `json:"limit,omitempty"` // 0: all rows
+	Iterations  int     `json:"iterations"`      // draws of examples
+	Prompts     int     `json:"prompts"`         // distinct prompts that were run
+	Shots       ShotUse `json:"shots"`
+	Answers     Answers `json:"answers"`
+
+	Contamination *Contamination            `json:"contamination,omitempty"` // nil: not checked
+	Estimates     map[string]stats.Estimate `json:"estimates"`               // by metric, "METRIC/clean" or "METRIC/source=NAME"
+	Predictions   string                    `json:"predictions,omitempty"`   // file with the answer to each item
+	Warnings      []string                  `json:"warnings,omitempty"`
+}
+
+// ShotUse says how many examples the prompts carried.
+type ShotUse struct {
+	Asked     int     `json:"asked"`
+	Least     int     `json:"least"`
+	Mean      float64 `json:"mean"`
+	Shortened int     `json:"shortened,omitempty"` // prompts that lost examples to fit the context
+	Truncated int     `json:"truncated,omitempty"` // prompts that were cut on the left to fit the context
+}
+
+// Answers counts what a loss of form shows first in.
+type Answers struct {
+	Unreadable int            `json:"unreadable,omitempty"` // outputs that could not be parsed
+	Empty      int            `json:"empty,omitempty"`
+	Labels     map[string]int `json:"labels,omitempty"` // how often each label was chosen
+}
+
+// Contamination says how many of the asked items were found in the training text.
+type Contamination struct {
+	Against string `json:"against"` // what was compared: corpus and method
+	Items   int    `json:"items"`
+	Hit     int    `json:"hit"`
+}
+
+// Share is the part of the items that was hit.
+func (c *Contamination) Share() float64 {
+	if c == nil || c.Items == 0 {
+		return 0
+	}
+	return float64(c.Hit) / float64(c.Items)
+}
+
+// AppendRecords adds records to a JSONL file, one a line. The file is replaced whole, so a program that dies leaves
+// the old one.
+func AppendRecords(path string, records ...Record) error {
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("eval: %w", err)
+	}
+	if len(old) > 0 && old[len(old)-1] != '\n' {
+		old = append(old, '\n')
+	}
+	buf := bytes.NewBuffer(old)
+	enc := json.NewEncoder(buf)
+	enc.SetEscapeHTML(false)
+	for _, r := range records {
+		if err := enc.Encode(r); err != nil {
+			return fmt.Errorf("eval: record of %s on %s: %w", r.Model, r.Dataset, err)
+		}
+	}
+	return atomicfile.WriteFile(path, buf.Bytes())
+}
+
+// bareNaN is Python's way to write a missing number.
+var bareNaN = regexp.MustCompile(`([:\[,]\s*)(?:NaN|-?Infinity)\b`)
+
+// ReadRecords reads a JSONL file of records, of ravn, ScandEval or EuroEval (before its version 17 format). All lines
+// that cannot be read are reported.
+func ReadRecords(path string) ([]Record, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("eval: %w", err)
+	}
+	var records []Record
+	var errs []error
+	for i, line := range bytes.Split(data, []byte("\n")) {
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 {
+			continue
+		}
+		r, err := parseRecord(line)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("eval: %s:%d: %w", path, i+1, err))
+			continue
+		}
+		records = append(records, r)
+	}
+	return records, errors.Join(errs...)
+}
+
+func parseRecord(line []byte) (Record, error) {
+	r := Record{FewShot: true, NumModelParameters: -1, MaxSequenceLength: -1, VocabularySize: -1}
+	err := json.Unmarshal(line, &r)
+	if err != nil {
+		r = Record{FewShot: true, NumModelParameters: -1, MaxSequenceLength: -1, VocabularySize: -1}
+		if e := json.Unmarshal(bareNaN.ReplaceAll(line, []byte("${1}null")), &r); e != nil {
+			return r, fmt.Errorf("%w (not a record, or cut off; remove the line and evaluate again)", err)
+		}
+	}
+	var missing []string
+	for _, f := range []struct {
+		name  string
+		empty bool
+	}{
+		{"dataset", r.Dataset == ""}, {"task", r.Task == ""}, {"model", r.Model == ""},
+		{"dataset_languages", len(r.DatasetLanguages) == 0}, {"results.total", len(r.Results.Total) == 0},
+	} {
+		if f.empty {
+			missing = append(missing, f.name)
+		}
+	}
+	if len(missing) > 0 {
+		return r, fmt.Errorf("no %s (not an evaluation record)", missing)
+	}
+	return r, nil
+}
+
+// Metrics returns the names of the metrics of r, sorted.
+func (r *Record) Metrics() []string {
+	var names []string
+	for k := range r.Results.Total {
+		if name, ok := strings.CutPrefix(k, "test_"); ok && !strings.HasSuffix(name, "_se") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
