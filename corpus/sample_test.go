@@ -1,0 +1,68 @@
+package corpus_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ravn/corpus"
+	"ravn/internal/sampledata"
+)
+
+// The table of gigaword-sample/README.md: documents, words between white space, bytes, licence.
+var sampleSections = []struct {
+	name                   string
+	documents, words, size int
+	license                string
+}{
+	{"adl", 39, 3274457, 18995807, "CC0-1.0"},
+	{"botxt", 22, 115441, 609069, "CC0-1.0"},
+	{"depbank", 95, 17656, 110516, "CC-BY-SA-4.0"},
+	{"ft", 37, 2365985, 13961130, "CC0-1.0"},
+	{"retsinformationdk", 777, 1975209, 13996060, "LicenseRef-DK-Ophavsretsloven-9"},
+	{"wiki", 443, 78382, 499089, "CC-BY-SA-4.0"},
+}
+
+func TestSampleAgreesWithItsREADME(t *testing.T) {
+	root := filepath.Join(sampledata.Dir(t), "gigaword-sample")
+	for _, path := range []string{root, filepath.Join(root, "sections")} {
+		c, err := corpus.Open(path, corpus.OpenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := len(c.Sections), len(sampleSections); got != want {
+			t.Fatalf("%s: %d sections, want %d", path, got, want)
+		}
+		for i, want := range sampleSections {
+			s := c.Sections[i]
+			if s.Name != want.name || s.License != want.license || s.Language != "da" {
+				t.Errorf("section %s %s %s, want %s %s da", s.Name, s.License, s.Language, want.name, want.license)
+			}
+			documents, words, size := 0, 0, 0
+			for d, err := range s.Documents() {
+				if err != nil {
+					t.Fatal(err)
+				}
+				documents++
+				words += len(strings.Fields(d.Text))
+				size += len(d.Text)
+				if len(d.Notes) > 0 {
+					t.Errorf("%s: %q", d.ID, d.Notes)
+				}
+				if want.name == "adl" && (d.Author == "" || len(d.Created) != len("1918-01-01, 1918-12-31") || d.Added != "2026-11-22") {
+					t.Errorf("%s: author %q, created %q, added %q", d.ID, d.Author, d.Created, d.Added)
+				}
+				if want.name == "retsinformationdk" && d.Added != "2026-11-22" { // written "sön 22 nov 2026 …"
+					t.Errorf("%s: added %q", d.ID, d.Added)
+				}
+			}
+			if documents != want.documents || words != want.words || size != want.size {
+				t.Errorf("%s: %d documents, %d words, %d bytes; the README says %d, %d, %d",
+					s.Name, documents, words, size, want.documents, want.words, want.size)
+			}
+			if notes := s.Notes(); len(notes) > 0 {
+				t.Errorf("%s: notes %q", s.Name, notes)
+			}
+		}
+	}
+}
