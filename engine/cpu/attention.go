@@ -119,7 +119,7 @@ func (s *shape) values(out []float32, stride int, sc *scratch, v keys, head, row
 
 // attendBackward writes d(q), d(k), d(v) of one segment and key-value head to dqkv (rows, QKV), given d(out). The
 // probabilities are computed again rather than kept. Query heads and blocks are added in their order.
-func (s *shape) attendBackward(sc *scratch, dqkv, dout, out, qkv []float32, seg segment, head int) {
+func (s *shape) attendBackward(sc *scratch, dqkv, dout, qkv []float32, seg segment, head int) {
 	n := seg.to - seg.from
 	at := seg.from * s.QKV
 	k := keys{qkv[at+s.Q:], s.QKV, s.D}
@@ -144,10 +144,11 @@ func (s *shape) attendBackward(sc *scratch, dqkv, dout, out, qkv []float32, seg 
 			vt := v.at(first, head)
 			vt.Trans = true
 			kernel.MatMul(nil, sc.dscore, width, do, vt, to-from, width, s.D, false)
-			for i := range to - from {
-				o := out[(row+i)*s.Q+h:][:s.D]
-				delta := kernel.Dot(o, dout[(row+i)*s.Q+h:][:s.D])
-				softmaxBackward(sc.dscore[i*width:][:width], sc.scores[i*width:][:width], delta)
+			for i := from; i < to; i++ {
+				low, high, at := s.firstKey(i)-first, i+1-first, (i-from)*width
+				softmaxBackward(sc.dscore[at+low:at+high], sc.scores[at+low:at+high])
+				clear(sc.dscore[at : at+low])
+				clear(sc.dscore[at+high : at+width])
 			}
 			ds := kernel.Mat{Data: sc.dscore, Stride: width}
 			kernel.MatMul(nil, dqkv[row*s.QKV+h:], s.QKV, ds, k.at(first, head), to-from, s.D, width, false)
@@ -157,8 +158,9 @@ func (s *shape) attendBackward(sc *scratch, dqkv, dout, out, qkv []float32, seg 
 	}
 }
 
-// softmaxBackward turns d(p) into d(score): p * (d(p) - delta), where delta is the sum of p * d(p).
-func softmaxBackward(dp, p []float32, delta float32) {
+// softmaxBackward turns dp, the gradient of probabilities p, into that of their scores: p * (dp - the sum of p * dp).
+func softmaxBackward(dp, p []float32) {
+	delta := kernel.Dot(p, dp)
 	p = p[:len(dp)]
 	for i, x := range dp {
 		dp[i] = p[i] * (x - delta)

@@ -48,7 +48,7 @@ func (e *Engine) attentionBackward(l int) {
 	dx.Trans = true
 	kernel.MatMul(p, g.o, e.Q, dx, kernel.Mat{Data: k.att, Stride: e.Q}, e.C, e.Q, n, true)
 
-	w.qkv, w.att = k.qkv, k.att
+	w.qkv = k.qkv
 	w.run(len(e.segments)*e.K, t.attendTask)
 	kernel.Rope(p, t.dqkv, w.pos, w.rope.qcos, w.rope.qsin, n, e.H, e.D, e.QKV, true)
 	kernel.Rope(p, t.dqkv[e.Q:], w.pos, w.rope.cos, w.rope.sin, n, e.K, e.D, e.QKV, true)
@@ -64,7 +64,7 @@ func (e *Engine) attentionBackward(l int) {
 func (e *Engine) attendBackwardSegment(i int) {
 	w, t := e.work, e.train
 	sc := <-w.scratch
-	e.attendBackward(sc, t.dqkv, t.datt, w.att, w.qkv, e.segments[i/e.K], i%e.K)
+	e.attendBackward(sc, t.dqkv, t.datt, w.qkv, e.segments[i/e.K], i%e.K)
 	w.scratch <- sc
 }
 

@@ -15,6 +15,9 @@ func (e *Engine) check(b *model.Batch) (positions int, err error) {
 	if err := b.Validate(e.config); err != nil {
 		return 0, fmt.Errorf("engine/cpu: %w", err)
 	}
+	if b.Targets == nil {
+		return 0, errors.New("engine/cpu: batch without targets has no loss")
+	}
 	if b.T > e.o.MaxRow {
 		return 0, fmt.Errorf("engine/cpu: batch: rows of %d tokens, the engine was made for %d (MaxRow)", b.T, e.o.MaxRow)
 	}

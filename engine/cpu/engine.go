@@ -168,7 +168,7 @@ func (e *Engine) State() model.State {
 	return model.State{Params: e.params, M: e.train.m, V: e.train.v}
 }
 
-// SetState copies s in. Missing moments become zero.
+// SetState copies s in and clears the gradients. Missing moments become zero.
 func (e *Engine) SetState(s model.State) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -178,6 +178,7 @@ func (e *Engine) SetState(s model.State) error {
 	}
 	copy(e.params, s.Params)
 	if e.train != nil {
+		clear(e.train.grads)
 		clear(e.train.m)
 		clear(e.train.v)
 		copy(e.train.m, s.M)
