@@ -1,0 +1,371 @@
+// Package recipe reads what a run is asked to do: strict YAML to checked options, every default filled in.
+//
+// Paths in a recipe are relative to the recipe's own folder. In paths ${NAME} and ${NAME:-default} stand for
+// environment variables, so that a recipe can say where data lies without naming a machine.
+package recipe
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"ravn/shard"
+	"ravn/train"
+)
+
+// Recipe is one run, from sources to release.
+type Recipe struct {
+	Name      string    `yaml:"name"`           // letters, digits, dash, dot, underscore; also the run folder's name
+	Note      string    `yaml:"note,omitempty"` // one line for people, shown in the report and the card
+	Seed      uint64    `yaml:"seed"`           // of everything random
+	Data      Data      `yaml:"data"`
+	Tokenizer Tokenizer `yaml:"tokenizer"`
+	Base      Base      `yaml:"base"`
+	Train     Phase     `yaml:"train"` // the continued training
+	Eval      Eval      `yaml:"eval"`
+	Release   Release   `yaml:"release"`
+
+	path string // of the file, for errors and relative paths
+	dir  string
+}
+
+// Data says which text goes in and what is done to it.
+type Data struct {
+	Sources       []Source        `yaml:"sources"`
+	Rights        string          `yaml:"rights"`        // "drop" removes text whose licence does not allow the release's purpose; "keep" leaves it to the release gate
+	HeldoutShare  float64         `yaml:"heldout_share"` // of documents set aside, chosen by document
+	Heldout       []Heldout       `yaml:"heldout,omitempty"`
+	MinCharacters int             `yaml:"min_characters"` // shorter documents are removed
+	MinWords      int             `yaml:"min_words"`
+	MaxCharacters int             `yaml:"max_characters,omitempty"` // longer ones too; 0 has no limit
+	Dedup         bool            `yaml:"dedup"`                    // exact duplicates on normalised text
+	Decontaminate Decontamination `yaml:"decontaminate"`
+	SeqTokens     int             `yaml:"seq_tokens"`       // T, tokens of a training row
+	Separators    string          `yaml:"separators"`       // "bos_eos", "eos" or "none" (the 2024 run)
+	AcrossDocs    bool            `yaml:"across_documents"` // attention and targets cross documents in a row (the 2024 run)
+}
+
+// Source is a folder or file of documents.
+type Source struct {
+	Path     string   `yaml:"path"`
+	Format   string   `yaml:"format"`             // "auto", "gigaword", "jsonl", "text"
+	Section  string   `yaml:"section,omitempty"`  // name for what has none
+	Sections []string `yaml:"sections,omitempty"` // only these sections of a corpus; default all
+	Exclude  []string `yaml:"exclude,omitempty"`  // all but these
+	Language string   `yaml:"language,omitempty"`
+	License  string   `yaml:"license,omitempty"` // for documents that say none
+	Role     string   `yaml:"role"`              // "target" or "replay"
+}
+
+// Heldout is text that no step trains on and on which losses are measured.
+type Heldout struct {
+	Path     string `yaml:"path"`
+	Language string `yaml:"language"`
+	MaxBytes int    `yaml:"max_bytes,omitempty"` // of each document during training; the final evaluation reads up to eval.heldout_bytes
+}
+
+// Decontamination removes or marks training text that overlaps evaluation data.
+type Decontamination struct {
+	Against []string `yaml:"against,omitempty"` // names of data sets under eval.data
+	Action  string   `yaml:"action"`            // "drop" or "mark"
+}
+
+// Tokenizer is either read or trained on the kept text.
+type Tokenizer struct {
+	Model string `yaml:"model,omitempty"` // .model, tokenizer.json or a folder
+	Train int    `yaml:"train,omitempty"` // number of pieces to train
+}
+
+// Base is the model that training starts from: a folder, or one trained here first.
+type Base struct {
+	Model   string `yaml:"model,omitempty"`   // Hugging Face folder
+	License string `yaml:"license,omitempty"` // of that folder; unknown licences hold a release
+	Name    string `yaml:"name,omitempty"`    // for the card
+	Config  *Shape `yaml:"config,omitempty"`  // of a new decoder; beside model, the shape that the folder has to have, so that plan works without it
+	Phase   *Phase `yaml:"train,omitempty"`
+}
+
+// Shape is a new decoder; what is left out follows from the rest.
+type Shape struct {
+	HiddenSize       int     `yaml:"hidden_size"`
+	IntermediateSize int     `yaml:"intermediate_size"`
+	Layers           int     `yaml:"num_hidden_layers"`
+	Heads            int     `yaml:"num_attention_heads"`
+	KeyValueHeads    int     `yaml:"num_key_value_heads"`
+	MaxPositions     int     `yaml:"max_position_embeddings,omitempty"`
+	RopeTheta        float64 `yaml:"rope_theta,omitempty"`
+	SlidingWindow    int     `yaml:"sliding_window,omitempty"`
+	VocabSize        int     `yaml:"vocab_size,omitempty"` // default: the tokenizer's
+	Tied             bool    `yaml:"tie_word_embeddings,omitempty"`
+}
+
+// Phase is one training phase: what is mixed, and how it is trained.
+type Phase struct {
+	Mixture       []shard.Share `yaml:"mixture,omitempty"` // sections, or "role:replay", "language:en" for all such by their tokens; empty takes all target sections by their tokens
+	train.Options `yaml:",inline"`
+}
+
+// Eval says how base and result are measured.
+type Eval struct {
+	Data         string   `yaml:"data,omitempty"` // folder of data sets
+	Datasets     []string `yaml:"datasets,omitempty"`
+	Mode         string   `yaml:"mode"`            // "ravn" or "scandeval-2024"
+	Iterations   int      `yaml:"iterations"`      // bootstrap iterations, 10 in the field
+	Limit        int      `yaml:"limit,omitempty"` // test items of a data set at most; recorded
+	HeldoutBytes int      `yaml:"heldout_bytes"`   // of one held-out document at most
+}
+
+// Release says what may be published and under which policy.
+type Release struct {
+	Purpose    string `yaml:"purpose"`     // "release" or "research"
+	ShareAlike string `yaml:"share_alike"` // "allow" or "refuse"
+	ModelName  string `yaml:"model_name,omitempty"`
+}
+
+// Default is a recipe with every default; a file is read over it.
+func Default() Recipe {
+	return Recipe{
+		Seed: 17,
+		Data: Data{
+			Rights: "keep", HeldoutShare: 0.01, MinCharacters: 20, MinWords: 3, Dedup: true,
+			Decontaminate: Decontamination{Action: "drop"}, SeqTokens: 512, Separators: "bos_eos",
+		},
+		Train:   Phase{Options: train.DefaultOptions()},
+		Eval:    Eval{Mode: "ravn", Iterations: 10, HeldoutBytes: 100_000},
+		Release: Release{Purpose: "release", ShareAlike: "allow"},
+	}
+}
+
+// Load reads and checks a recipe file.
+func Load(path string) (*Recipe, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("recipe: %w", err)
+	}
+	return Parse(data, path)
+}
+
+// UnmarshalYAML reads a phase over the default options.
+func (p *Phase) UnmarshalYAML(unmarshal func(any) error) error {
+	type plain Phase
+	v := plain{Options: train.DefaultOptions()}
+	if err := unmarshal(&v); err != nil {
+		return err
+	}
+	*p = Phase(v)
+	return nil
+}
+
+// Parse reads and checks a recipe; path is where it came from.
+func Parse(data []byte, path string) (*Recipe, error) {
+	r := Default()
+	if err := yaml.UnmarshalWithOptions(data, &r, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("recipe: %s", yamlError(path, err))
+	}
+	r.path = path
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("recipe: %w", err)
+	}
+	r.dir = dir
+	r.fill()
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+var position = regexp.MustCompile(`^\[(\d+):(\d+)\] `)
+
+// yamlError turns the library's "[line:column] what" and its excerpt into "file:line: what".
+func yamlError(path string, err error) string {
+	text := yaml.FormatError(err, false, false)
+	where := path
+	if m := position.FindStringSubmatch(text); m != nil {
+		where = path + ":" + m[1]
+		text = text[len(m[0]):]
+	}
+	what, _, _ := strings.Cut(text, "\n")
+	switch {
+	case strings.Contains(what, "unknown field"):
+		what += " (see docs/recipe.md for the fields)"
+	case strings.Contains(what, "duplicate"), strings.Contains(what, "already defined"):
+		what += " (keep one of them)"
+	}
+	return where + ": " + what
+}
+
+func (r *Recipe) fill() {
+	for i := range r.Data.Sources {
+		s := &r.Data.Sources[i]
+		if s.Format == "" {
+			s.Format = "auto"
+		}
+		if s.Role == "" {
+			s.Role = "target"
+		}
+	}
+	r.Train.Fill()
+	if r.Base.Phase != nil {
+		r.Base.Phase.Fill()
+	}
+	if s := r.Base.Config; s != nil {
+		if s.KeyValueHeads == 0 {
+			s.KeyValueHeads = s.Heads
+		}
+		if s.MaxPositions == 0 {
+			s.MaxPositions = r.Data.SeqTokens
+		}
+		if s.RopeTheta == 0 {
+			s.RopeTheta = 10000
+		}
+	}
+	if r.Release.ModelName == "" {
+		r.Release.ModelName = r.Name
+	}
+}
+
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+// Validate reports every problem of r, not only the first.
+func (r *Recipe) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	oneOf := func(field, v string, allowed ...string) {
+		for _, a := range allowed {
+			if v == a {
+				return
+			}
+		}
+		bad("%s %q is unknown (%s)", field, v, strings.Join(allowed, ", "))
+	}
+	if !nameForm.MatchString(r.Name) {
+		bad("name %q must be letters, digits, dot, dash, underscore", r.Name)
+	}
+	if len(r.Data.Sources) == 0 {
+		bad("data.sources is empty (add at least one folder or file of documents)")
+	}
+	for i, s := range r.Data.Sources {
+		at := fmt.Sprintf("data.sources[%d]", i)
+		if s.Path == "" {
+			bad("%s has no path", at)
+		}
+		oneOf(at+".format", s.Format, "auto", "gigaword", "jsonl", "text")
+		oneOf(at+".role", s.Role, "target", "replay")
+	}
+	oneOf("data.rights", r.Data.Rights, "drop", "keep")
+	oneOf("data.separators", r.Data.Separators, "bos_eos", "eos", "none")
+	oneOf("data.decontaminate.action", r.Data.Decontaminate.Action, "drop", "mark")
+	if r.Data.HeldoutShare < 0 || r.Data.HeldoutShare >= 1 {
+		bad("data.heldout_share %g must lie in [0, 1)", r.Data.HeldoutShare)
+	}
+	if r.Data.SeqTokens < 2 {
+		bad("data.seq_tokens %d must be at least 2", r.Data.SeqTokens)
+	}
+	if r.Data.MinCharacters < 0 || r.Data.MinWords < 0 || r.Data.MaxCharacters < 0 {
+		bad("data.min_characters, min_words and max_characters must not be negative")
+	}
+	for i, h := range r.Data.Heldout {
+		if h.Path == "" || h.Language == "" {
+			bad("data.heldout[%d] needs path and language", i)
+		}
+	}
+	if (r.Tokenizer.Model == "") == (r.Tokenizer.Train == 0) {
+		bad("tokenizer needs either model (a file or folder) or train (a number of pieces)")
+	}
+	if r.Tokenizer.Train != 0 && r.Tokenizer.Train < 300 {
+		bad("tokenizer.train %d is too small: 256 bytes and the control pieces come first (at least 300)", r.Tokenizer.Train)
+	}
+	if r.Base.Model == "" && r.Base.Config == nil {
+		bad("base needs model (a Hugging Face folder) or config (a new decoder)")
+	}
+	if r.Base.Model == "" && r.Base.Config != nil && r.Base.Phase == nil {
+		bad("base.config needs base.train: a new decoder has to be trained before it can be continued")
+	}
+	if r.Base.Model != "" && r.Base.Phase != nil {
+		bad("base.train is for a new decoder; base.model is taken as it is")
+	}
+	if p := r.Base.Phase; p != nil {
+		r.checkPhase("base.train", *p, bad)
+	}
+	r.checkPhase("train", r.Train, bad)
+	oneOf("eval.mode", r.Eval.Mode, "ravn", "scandeval-2024")
+	if r.Eval.Iterations < 1 || r.Eval.Limit < 0 || r.Eval.HeldoutBytes < 1 {
+		bad("eval.iterations and eval.heldout_bytes must be positive, eval.limit not negative")
+	}
+	if len(r.Eval.Datasets)+len(r.Data.Decontaminate.Against) > 0 && r.Eval.Data == "" {
+		bad("eval.data (the folder of data sets) is needed for eval.datasets and data.decontaminate.against")
+	}
+	oneOf("release.purpose", r.Release.Purpose, "release", "research")
+	oneOf("release.share_alike", r.Release.ShareAlike, "allow", "refuse")
+	if len(errs) > 0 {
+		return fmt.Errorf("recipe: %s: %w", r.path, errors.Join(errs...))
+	}
+	return nil
+}
+
+func (r *Recipe) checkPhase(name string, p Phase, bad func(string, ...any)) {
+	for i, s := range p.Mixture {
+		if s.Section == "" || !(s.Share > 0) {
+			bad("%s.mixture[%d] needs a section and a positive share", name, i)
+		}
+	}
+	if err := p.Options.Validate(); err != nil {
+		for _, line := range strings.Split(err.Error(), "\n") {
+			bad("%s.%s", name, line)
+		}
+	}
+}
+
+var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}`)
+
+// Path resolves a path of the recipe: variables first, then relative to the recipe's folder.
+func (r *Recipe) Path(p string) (string, error) {
+	var missing []string
+	p = variable.ReplaceAllStringFunc(p, func(m string) string {
+		parts := variable.FindStringSubmatch(m)
+		if v := os.Getenv(parts[1]); v != "" {
+			return v
+		}
+		if parts[2] == "" {
+			missing = append(missing, parts[1])
+		}
+		return parts[3]
+	})
+	if len(missing) > 0 {
+		return "", fmt.Errorf("recipe: %s: environment variable %s is not set (it says where the recipe's data lies)", r.path, strings.Join(missing, ", "))
+	}
+	if !filepath.IsAbs(p) {
+		p = filepath.Join(r.dir, p)
+	}
+	return filepath.Clean(p), nil
+}
+
+// Resolved is the recipe as YAML with every default filled in. Paths stay as they were written.
+func (r *Recipe) Resolved() ([]byte, error) {
+	out, err := yaml.MarshalWithOptions(r, yaml.Indent(2))
+	if err != nil {
+		return nil, fmt.Errorf("recipe: %w", err)
+	}
+	return out, nil
+}
+
+// Hash is of any part of a recipe: the SHA-256 of its YAML, in hex.
+func Hash(part any) (string, error) {
+	out, err := yaml.Marshal(part)
+	if err != nil {
+		return "", fmt.Errorf("recipe: %w", err)
+	}
+	sum := sha256.Sum256(out)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// File is the path the recipe was read from.
+func (r *Recipe) File() string { return r.path }

@@ -1,0 +1,77 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Options say how a model is trained on an order of batches.
+type Options struct {
+	Steps           int      `yaml:"steps" json:"steps"`                                 // optimizer updates
+	RowsPerStep     int      `yaml:"rows_per_step" json:"rows_per_step"`                 // rows of seq_tokens in one update
+	MicroRows       int      `yaml:"micro_rows,omitempty" json:"micro_rows"`             // rows computed at once; the rest is accumulated (default: all)
+	Schedule        Schedule `yaml:"schedule" json:"schedule"`                           // learning rate
+	Beta1           float64  `yaml:"beta1,omitempty" json:"beta1"`                       // AdamW, 0.9
+	Beta2           float64  `yaml:"beta2,omitempty" json:"beta2"`                       // AdamW, 0.95
+	Eps             float64  `yaml:"eps,omitempty" json:"eps"`                           // AdamW, 1e-8
+	WeightDecay     float64  `yaml:"weight_decay,omitempty" json:"weight_decay"`         // decoupled, times the rate; not on norms; 0.1
+	ClipNorm        float64  `yaml:"clip_norm,omitempty" json:"clip_norm"`               // global norm above which gradients are scaled down; 1
+	ValidateEvery   int      `yaml:"validate_every,omitempty" json:"validate_every"`     // steps between held-out losses; also at step 0 and the end
+	CheckpointEvery int      `yaml:"checkpoint_every,omitempty" json:"checkpoint_every"` // steps between checkpoints; also at the end
+	KeepCheckpoints int      `yaml:"keep_checkpoints,omitempty" json:"keep_checkpoints"` // newest kept; 2
+}
+
+// DefaultOptions are AdamW's customary numbers; Steps, RowsPerStep and the peak rate are for the recipe to say.
+func DefaultOptions() Options {
+	return Options{
+		Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1, ClipNorm: 1, KeepCheckpoints: 2,
+		Schedule: Schedule{Kind: "cosine", FloorShare: 0.1},
+	}
+}
+
+// Fill completes o: what depends on other fields and was left at zero.
+func (o *Options) Fill() {
+	if o.MicroRows == 0 {
+		o.MicroRows = o.RowsPerStep
+	}
+	if o.ValidateEvery == 0 {
+		o.ValidateEvery = max(1, o.Steps/10)
+	}
+	if o.CheckpointEvery == 0 {
+		o.CheckpointEvery = max(1, o.Steps/5)
+	}
+}
+
+// Validate reports everything about o that cannot be followed.
+func (o Options) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if o.Steps <= 0 {
+		bad("steps %d must be positive", o.Steps)
+	}
+	if o.RowsPerStep <= 0 {
+		bad("rows_per_step %d must be positive", o.RowsPerStep)
+	}
+	if o.MicroRows < 0 || o.MicroRows > o.RowsPerStep {
+		bad("micro_rows %d must lie in [1, rows_per_step=%d]", o.MicroRows, o.RowsPerStep)
+	}
+	if o.Beta1 < 0 || o.Beta1 >= 1 || o.Beta2 < 0 || o.Beta2 >= 1 {
+		bad("beta1 %g and beta2 %g must lie in [0, 1)", o.Beta1, o.Beta2)
+	}
+	if o.Eps <= 0 {
+		bad("eps %g must be positive", o.Eps)
+	}
+	if o.WeightDecay < 0 {
+		bad("weight_decay %g is negative", o.WeightDecay)
+	}
+	if o.ClipNorm <= 0 {
+		bad("clip_norm %g must be positive", o.ClipNorm)
+	}
+	if o.ValidateEvery < 0 || o.CheckpointEvery < 0 || o.KeepCheckpoints < 1 {
+		bad("validate_every %d and checkpoint_every %d must not be negative, keep_checkpoints %d at least 1", o.ValidateEvery, o.CheckpointEvery, o.KeepCheckpoints)
+	}
+	if err := o.Schedule.Validate(o.Steps); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
