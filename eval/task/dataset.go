@@ -1,0 +1,281 @@
+// Package task knows the benchmark tasks: how a data set's rows become prompts, how answers are read and scored, and
+// how two models are compared on the same items.
+//
+// Tasks are linguistic acceptability, sentiment, named entities, question answering and bits per byte. In mode
+// scandeval-2024 the chosen examples, bootstrap samples and prompts are byte for byte those of ScandEval 9.1.2.
+package task
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Names of tasks, as in records.
+const (
+	Acceptability = "linguistic-acceptability"
+	Sentiment     = "sentiment-classification"
+	Entities      = "named-entity-recognition"
+	Questions     = "question-answering"
+	BitsPerByte   = "bits-per-byte"
+)
+
+// Label is an answer: what the data call it and the word that stands for it in prompts.
+type Label struct {
+	ID   string `yaml:"id"`
+	Word string `yaml:"word"`
+}
+
+// Spec describes a data set: what is asked and in which words. A folder may bring its own as dataset.yaml.
+type Spec struct {
+	Name      string   `yaml:"name"`
+	Task      string   `yaml:"task"`       // one of the names of tasks
+	Languages []string `yaml:"languages"`  // codes: da, nb, nn, sv, en
+	Prefix    string   `yaml:"prefix"`     // first paragraph of every prompt
+	Template  string   `yaml:"template"`   // an example: {text}, {label}, and {question} for questions
+	Labels    []Label  `yaml:"labels"`     // in the order that examples go round; entities: the order of JSON keys
+	Shots     int      `yaml:"shots"`      // examples in a prompt
+	MaxTokens int      `yaml:"max_tokens"` // of an answer
+	License   string   `yaml:"license"`    // of the rows
+	StandsFor string   `yaml:"stands_for"` // the ScandEval data set whose place these rows take
+	Synthetic bool     `yaml:"synthetic"`  // made up; every table says so
+	Note      string   `yaml:"note"`
+}
+
+//go:embed datasets.yaml
+var builtinYAML []byte
+
+var builtin = func() map[string]Spec {
+	var list []Spec
+	if err := yaml.UnmarshalWithOptions(builtinYAML, &list, yaml.Strict()); err != nil {
+		panic("task: datasets.yaml: " + err.Error())
+	}
+	m := make(map[string]Spec, len(list))
+	for _, s := range list {
+		if err := s.Validate(); err != nil {
+			panic(err)
+		}
+		m[s.Name] = s
+	}
+	return m
+}()
+
+// LookupSpec returns the description of a data set known by name.
+func LookupSpec(name string) (Spec, bool) {
+	s, ok := builtin[name]
+	return s, ok
+}
+
+// SpecNames lists the data sets known by name, sorted.
+func SpecNames() []string {
+	names := make([]string, 0, len(builtin))
+	for name := range builtin {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Validate reports everything that is wrong with a description.
+func (s *Spec) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if s.Name == "" {
+		bad("no name")
+	}
+	if len(s.Languages) == 0 {
+		bad("no languages")
+	}
+	if s.Task == BitsPerByte {
+		return wrapSpec(s.Name, errs)
+	}
+	k, ok := kinds[s.Task]
+	if !ok {
+		bad("task %q is not known (known: %s)", s.Task, strings.Join(taskNames(), ", "))
+		return wrapSpec(s.Name, errs)
+	}
+	for _, field := range k.fields() {
+		if strings.Count(s.Template, field) != 1 {
+			bad("template %q needs %s once", s.Template, field)
+		}
+	}
+	if !strings.HasSuffix(s.Template, " {label}") {
+		bad("template %q does not end in \" {label}\"", s.Template)
+	}
+	if s.Shots < 0 || s.MaxTokens < 1 {
+		bad("shots %d and max_tokens %d must be at least 0 and 1", s.Shots, s.MaxTokens)
+	}
+	if want := k.labels(); want > len(s.Labels) {
+		bad("%d labels, task %s needs %d", len(s.Labels), s.Task, want)
+	}
+	seen := map[string]bool{}
+	for _, l := range s.Labels {
+		if l.ID == "" || l.Word == "" || seen[l.ID] || seen["word "+l.Word] {
+			bad("label %q with word %q is empty or comes twice", l.ID, l.Word)
+		}
+		seen[l.ID], seen["word "+l.Word] = true, true
+	}
+	return wrapSpec(s.Name, errs)
+}
+
+func wrapSpec(name string, errs []error) error {
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("task: data set %q: %w", name, err)
+	}
+	return nil
+}
+
+func taskNames() []string {
+	names := []string{BitsPerByte}
+	for n := range kinds {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Row is one item. Which fields it has depends on the task.
+type Row struct {
+	ID       string
+	Text     string
+	Label    string   // an ID of Spec.Labels
+	Tokens   []string // entities
+	Tags     []string // entities: IOB2, one a token
+	Context  string   // questions
+	Question string
+	Answers  []string // questions: accepted answers, the first one is shown in examples
+	Source   string   // texts: where it is from; results are given by source
+	Language string   // texts
+}
+
+// Dataset is a description with its rows.
+type Dataset struct {
+	Spec
+	Train, Val, Test []Row
+}
+
+// New makes a data set of rows at hand, and checks every one.
+func New(s Spec, train, val, test []Row) (*Dataset, error) {
+	d := &Dataset{Spec: s, Train: train, Val: val, Test: test}
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, part := range d.parts() {
+		for i := range *part.rows {
+			if err := s.check(&(*part.rows)[i]); err != nil {
+				errs = append(errs, fmt.Errorf("task: data set %q: %s row %d: %w", s.Name, part.name, i, err))
+			}
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return d, d.checkParts()
+}
+
+type part struct {
+	name string
+	rows *[]Row
+}
+
+func (d *Dataset) parts() []part {
+	return []part{{"train", &d.Train}, {"val", &d.Val}, {"test", &d.Test}}
+}
+
+func (d *Dataset) checkParts() error {
+	if len(d.Test) == 0 {
+		return fmt.Errorf("task: data set %q has no test rows", d.Name)
+	}
+	if d.Shots > 0 && len(d.Train) < d.Shots {
+		return fmt.Errorf("task: data set %q: %d examples a prompt, the train split has %d rows (lower shots)", d.Name, d.Shots, len(d.Train))
+	}
+	return nil
+}
+
+func (s *Spec) check(r *Row) error {
+	if s.Task == BitsPerByte {
+		return checkText(r)
+	}
+	return kinds[s.Task].check(s, r)
+}
+
+// Split returns the rows of "test" or "val".
+func (d *Dataset) Split(name string) ([]Row, error) {
+	switch name {
+	case "test", "":
+		return d.Test, nil
+	case "val":
+		if len(d.Val) == 0 {
+			return nil, fmt.Errorf("task: data set %q has no val split", d.Name)
+		}
+		return d.Val, nil
+	}
+	return nil, fmt.Errorf("task: data set %q: split %q is not known (test or val)", d.Name, name)
+}
+
+// Hash identifies description and rows.
+func (d *Dataset) Hash() string {
+	h := sha256.New()
+	enc := json.NewEncoder(h)
+	enc.Encode(d.Spec)
+	for _, p := range d.parts() {
+		enc.Encode(*p.rows)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// LoadDataset reads a folder with train.jsonl, val.jsonl and test.jsonl (val may be missing). Its description is
+// dataset.yaml in the folder, or the one known by the folder's name. All bad rows are reported, up to ten a file.
+func LoadDataset(dir string) (*Dataset, error) {
+	spec, err := folderSpec(dir)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dataset{Spec: spec}
+	var errs []error
+	for _, p := range d.parts() {
+		rows, err := readRows(filepath.Join(dir, p.name+".jsonl"), &d.Spec)
+		if errors.Is(err, os.ErrNotExist) && p.name == "val" {
+			continue
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+		*p.rows = rows
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return d, d.checkParts()
+}
+
+func folderSpec(dir string) (Spec, error) {
+	path := filepath.Join(dir, "dataset.yaml")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		name := filepath.Base(filepath.Clean(dir))
+		if s, ok := builtin[name]; ok {
+			return s, nil
+		}
+		return Spec{}, fmt.Errorf("task: %s: data set %q is not known\n\t(known: %s; or describe it in %s)", dir, name, strings.Join(SpecNames(), ", "), path)
+	}
+	if err != nil {
+		return Spec{}, fmt.Errorf("task: %w", err)
+	}
+	var s Spec
+	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&s); err != nil {
+		return s, fmt.Errorf("task: %s: %w", path, err)
+	}
+	return s, s.Validate()
+}
