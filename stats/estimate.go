@@ -18,7 +18,7 @@ type Estimate struct {
 	Level     float64  // 0.95 for 95 %
 	N         int      // units that were resampled: items or documents
 	Method    string   // how the interval was found
-	SE        float64  // standard error, 0 when unknown
+	SE        float64  // standard error, NaN (null in JSON) when unknown
 	Warnings  []string // caveats, to be printed wherever the number is
 }
 
@@ -56,7 +56,8 @@ func (e Estimate) Resolved() bool { return e.Low > 0 || e.High < 0 }
 func (e Estimate) Radius() float64 { return (e.High - e.Low) / 2 }
 
 // Detectable is the smallest true difference that a comparison like this one finds four times in five at 5 %
-// (two-sided): (1.96 + 0.84) standard errors. It belongs beside every "no difference", which is not "equal".
+// (two-sided): (1.96 + 0.84) standard errors, NaN when they are unknown. It belongs beside every "no difference", which
+// is not "equal".
 func (e Estimate) Detectable() float64 { return (1.959964 + 0.841621) * e.SE }
 
 // Scale returns e with value, bounds and standard error multiplied by f > 0, as for percent.
@@ -81,7 +82,7 @@ type estimateJSON struct {
 	Level    float64  `json:"level"`
 	N        int      `json:"n"`
 	Method   string   `json:"method"`
-	SE       *float64 `json:"se,omitempty"`
+	SE       *float64 `json:"se"`
 	Warnings []string `json:"warnings,omitempty"`
 }
 

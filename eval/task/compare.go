@@ -3,6 +3,7 @@ package task
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -21,7 +22,7 @@ type Comparison struct {
 	Base        float64        `json:"base"`
 	Result      float64        `json:"result"`
 	Difference  stats.Estimate `json:"difference"` // result minus base, paired
-	Detectable  float64        `json:"detectable"` // smallest true difference that would be found four times in five
+	Detectable  float64        `json:"detectable"` // smallest true difference that is found four times in five; 0 unknown
 	Verdict     string         `json:"verdict"`    // "better", "worse" or "~", the result against the base
 	Warnings    []string       `json:"warnings,omitempty"`
 }
@@ -100,8 +101,11 @@ func newComparison(base, result *Result, m metric, group string, diff stats.Esti
 	r := &base.Record
 	c := Comparison{
 		Dataset: r.Dataset, Task: r.Task, Languages: r.DatasetLanguages, Metric: m.name, Group: group,
-		LowerBetter: m.lower, Difference: diff, Detectable: diff.Detectable(), Verdict: verdict(diff, m.lower),
+		LowerBetter: m.lower, Difference: diff, Verdict: verdict(diff, m.lower),
 		Warnings: slices.Clone(diff.Warnings),
+	}
+	if d := diff.Detectable(); !math.IsNaN(d) {
+		c.Detectable = d
 	}
 	if base.Record.Ravn.PromptsHash != result.Record.Ravn.PromptsHash {
 		c.Warnings = append(c.Warnings, "the two models were not asked with the same prompts (examples were dropped to fit the context)")
