@@ -79,11 +79,16 @@ func (e *encoder) section(dst []int32, text string, first bool) []int32 {
 	if t.split != nil {
 		return e.byteSection(dst, text, first)
 	}
-	if !t.norm.plain() || t.taken != nil {
-		e.buf = t.norm.append(e.buf[:0], text)
+	text = t.norm.compose(text)
+	prefix := t.wantsPrefix(text, first)
+	if t.taken != nil || !t.norm.plain() {
+		if t.norm.plain() {
+			e.load(text, prefix)
+		} else {
+			e.buf = t.norm.append(e.buf[:0], text)
+		}
 		return e.taken(dst, e.pad(), t.taken)
 	}
-	prefix := t.wantsPrefix(text, first)
 	for text != "" {
 		cut := len(text)
 		if t.bpe.cutSpace && cut > blockBytes {

@@ -54,7 +54,7 @@ const (
 
 func pairKey(left, right int32) uint64 { return uint64(uint32(left)+1)<<32 | uint64(uint32(right)) }
 
-// setMerges builds the table. Where a pair occurs twice the first rank counts.
+// setMerges builds the table. Where a pair occurs twice the last one counts.
 func (m *bpe) setMerges(merges []merge) {
 	n := bits.Len(uint(2*len(merges) + 1))
 	m.slots = make([]slot, 1<<n)
@@ -65,9 +65,7 @@ func (m *bpe) setMerges(merges []merge) {
 		for m.slots[at].key != 0 && m.slots[at].key != key {
 			at = (at + 1) & uint64(len(m.slots)-1)
 		}
-		if m.slots[at].key == 0 || m.slots[at].rank > x.rank {
-			m.slots[at] = slot{key: key, rank: x.rank, sym: x.sym}
-		}
+		m.slots[at] = slot{key: key, rank: x.rank, sym: x.sym}
 	}
 }
 

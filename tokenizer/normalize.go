@@ -3,6 +3,8 @@ package tokenizer
 import (
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // spaceMark is U+2581, which stands for a space inside pieces.
@@ -17,6 +19,7 @@ type normalizer struct {
 	removeExtra bool
 	escape      bool
 	suffix      bool // the dummy is put at the end
+	nfc         bool // Unicode's composed form
 	charsmap    *charsmap
 	whole       *matcher // user-defined pieces pass unchanged; as they are written in the file
 }
@@ -27,6 +30,14 @@ func (n *normalizer) inner(s string) string {
 		return strings.ReplaceAll(s, spaceMark, " ")
 	}
 	return s
+}
+
+// compose brings text to Unicode's composed form, if that is asked for.
+func (n *normalizer) compose(text string) string {
+	if n.nfc {
+		return norm.NFC.String(text)
+	}
+	return text
 }
 
 // plain reports that normalising is copying.
