@@ -32,15 +32,33 @@ func appendSpans(dst []span, row, from, to, start int, s *Session) []span {
 	return dst
 }
 
-// keys is a matrix of keys or values: that of position p and key-value head k begins at p*stride + k*head.
+// keys is the keys or the values of a sequence, for each key-value head: those of position p and head k begin at
+// p*stride + k*head. Across, it is the transpose: element d of that position is at d*stride + p + k*head.
 type keys struct {
 	data         []float32
 	stride, head int
+	across       bool
 }
 
-// at is the matrix (·, D) that begins with position p of head k.
-func (m keys) at(p, k int) kernel.Mat {
+// keys are the keys and values of a sequence whose first row in qkv is start.
+func (s *shape) keys(qkv []float32, start int) (k, v keys) {
+	at := start*s.QKV + s.Q
+	return keys{qkv[at:], s.QKV, s.D, false}, keys{qkv[at+s.KV:], s.QKV, s.D, false}
+}
+
+// from is the matrix (·, D) that begins with position p of head k.
+func (m keys) from(p, k int) kernel.Mat {
+	if m.across {
+		return kernel.Mat{Data: m.data[p+k*m.head:], Stride: m.stride, Trans: true}
+	}
 	return kernel.Mat{Data: m.data[p*m.stride+k*m.head:], Stride: m.stride}
+}
+
+// transposed is the matrix (D, ·) that begins with position p of head k.
+func (m keys) transposed(p, k int) kernel.Mat {
+	x := m.from(p, k)
+	x.Trans = !x.Trans
+	return x
 }
 
 // scratch is what one worker needs for attention.
@@ -72,9 +90,7 @@ func (s *shape) firstKey(i int) int {
 func (s *shape) probabilities(sc *scratch, q kernel.Mat, k keys, head, group, from, to int) (first, width int) {
 	first = s.firstKey(from)
 	width = to - first
-	kt := k.at(first, head)
-	kt.Trans = true
-	kernel.MatMul(nil, sc.scores, width, q, kt, group*(to-from), width, s.D, false)
+	kernel.MatMul(nil, sc.scores, width, q, k.transposed(first, head), group*(to-from), width, s.D, false)
 	for i := from; i < to; i++ {
 		low := s.firstKey(i)
 		for g := range group {
@@ -112,7 +128,7 @@ func (s *shape) values(out []float32, stride int, sc *scratch, v keys, head, row
 	for at := 0; at < width; {
 		n := min(width-at, valueBlock-(first+at)%valueBlock)
 		p := kernel.Mat{Data: sc.scores[at:], Stride: width}
-		kernel.MatMul(nil, out, stride, p, v.at(first+at, head), rows, s.D, n, at > 0)
+		kernel.MatMul(nil, out, stride, p, v.from(first+at, head), rows, s.D, n, at > 0)
 		at += n
 	}
 }
@@ -122,8 +138,7 @@ func (s *shape) values(out []float32, stride int, sc *scratch, v keys, head, row
 func (s *shape) attendBackward(sc *scratch, dqkv, dout, qkv []float32, seg segment, head int) {
 	n := seg.to - seg.from
 	at := seg.from * s.QKV
-	k := keys{qkv[at+s.Q:], s.QKV, s.D}
-	v := keys{qkv[at+s.Q+s.KV:], s.QKV, s.D}
+	k, v := s.keys(qkv, seg.from)
 	dk := dqkv[at+s.Q+head*s.D:]
 	dv := dqkv[at+s.Q+s.KV+head*s.D:]
 	for i := range n {
@@ -141,9 +156,7 @@ func (s *shape) attendBackward(sc *scratch, dqkv, dout, qkv []float32, seg segme
 			p := kernel.Mat{Data: sc.scores, Stride: width, Trans: true}
 			kernel.MatMul(nil, dv[first*s.QKV:], s.QKV, p, do, width, s.D, to-from, true)
 
-			vt := v.at(first, head)
-			vt.Trans = true
-			kernel.MatMul(nil, sc.dscore, width, do, vt, to-from, width, s.D, false)
+			kernel.MatMul(nil, sc.dscore, width, do, v.transposed(first, head), to-from, width, s.D, false)
 			for i := from; i < to; i++ {
 				low, high, at := s.firstKey(i)-first, i+1-first, (i-from)*width
 				softmaxBackward(sc.dscore[at+low:at+high], sc.scores[at+low:at+high])
@@ -151,7 +164,7 @@ func (s *shape) attendBackward(sc *scratch, dqkv, dout, qkv []float32, seg segme
 				clear(sc.dscore[at+high : at+width])
 			}
 			ds := kernel.Mat{Data: sc.dscore, Stride: width}
-			kernel.MatMul(nil, dqkv[row*s.QKV+h:], s.QKV, ds, k.at(first, head), to-from, s.D, width, false)
+			kernel.MatMul(nil, dqkv[row*s.QKV+h:], s.QKV, ds, k.from(first, head), to-from, s.D, width, false)
 			ds.Trans = true
 			kernel.MatMul(nil, dk[first*s.QKV:], s.QKV, ds, q, width, s.D, to-from, true)
 		}

@@ -13,17 +13,17 @@ func (e *Engine) mlpBackward(l int) {
 	w, t, ly, g := e.work, e.train, &e.w.layers[l], &e.train.g.layers[l]
 	k, n, p := &t.kept[l], w.n, e.pool
 	dx := kernel.Mat{Data: t.dx, Stride: e.C}
-	kernel.MatMul(p, t.dact, e.F, dx, kernel.Mat{Data: ly.down, Stride: e.F}, n, e.F, e.C, false)
+	kernel.MatMul(p, t.dact, e.F, dx, ly.down.back(), n, e.F, e.C, false)
 	w.gu = k.gu
 	w.run(w.chunks(), t.swigluTask)
 	dx.Trans = true
-	kernel.MatMul(p, g.down, e.F, dx, kernel.Mat{Data: w.act, Stride: e.F}, e.C, e.F, n, true)
+	kernel.MatMul(p, g.down.data, e.F, dx, kernel.Mat{Data: w.act, Stride: e.F}, e.C, e.F, n, true)
 
 	kernel.RMSNorm(p, w.xn, w.rstd, k.mid, ly.norm2, n, e.C, e.eps)
 	dgu := kernel.Mat{Data: t.dgu, Stride: 2 * e.F}
-	kernel.MatMul(p, t.dxn, e.C, dgu, kernel.Mat{Data: ly.gu, Stride: e.C}, n, e.C, 2*e.F, false)
+	kernel.MatMul(p, t.dxn, e.C, dgu, ly.gu.back(), n, e.C, 2*e.F, false)
 	dgu.Trans = true
-	kernel.MatMul(p, g.gu, e.C, dgu, kernel.Mat{Data: w.xn, Stride: e.C}, 2*e.F, e.C, n, true)
+	kernel.MatMul(p, g.gu.data, e.C, dgu, kernel.Mat{Data: w.xn, Stride: e.C}, 2*e.F, e.C, n, true)
 	kernel.RMSNormBackward(p, t.dx, g.norm2, t.dxn, k.mid, ly.norm2, w.rstd, n, e.C)
 }
 
@@ -44,9 +44,9 @@ func (e *Engine) attentionBackward(l int) {
 	w, t, ly, g := e.work, e.train, &e.w.layers[l], &e.train.g.layers[l]
 	k, n, p := &t.kept[l], w.n, e.pool
 	dx := kernel.Mat{Data: t.dx, Stride: e.C}
-	kernel.MatMul(p, t.datt, e.Q, dx, kernel.Mat{Data: ly.o, Stride: e.Q}, n, e.Q, e.C, false)
+	kernel.MatMul(p, t.datt, e.Q, dx, ly.o.back(), n, e.Q, e.C, false)
 	dx.Trans = true
-	kernel.MatMul(p, g.o, e.Q, dx, kernel.Mat{Data: k.att, Stride: e.Q}, e.C, e.Q, n, true)
+	kernel.MatMul(p, g.o.data, e.Q, dx, kernel.Mat{Data: k.att, Stride: e.Q}, e.C, e.Q, n, true)
 
 	w.qkv = k.qkv
 	w.run(len(e.segments)*e.K, t.attendTask)
@@ -55,9 +55,9 @@ func (e *Engine) attentionBackward(l int) {
 
 	kernel.RMSNorm(p, w.xn, w.rstd, k.in, ly.norm1, n, e.C, e.eps)
 	dqkv := kernel.Mat{Data: t.dqkv, Stride: e.QKV}
-	kernel.MatMul(p, t.dxn, e.C, dqkv, kernel.Mat{Data: ly.qkv, Stride: e.C}, n, e.C, e.QKV, false)
+	kernel.MatMul(p, t.dxn, e.C, dqkv, ly.qkv.back(), n, e.C, e.QKV, false)
 	dqkv.Trans = true
-	kernel.MatMul(p, g.qkv, e.C, dqkv, kernel.Mat{Data: w.xn, Stride: e.C}, e.QKV, e.C, n, true)
+	kernel.MatMul(p, g.qkv.data, e.C, dqkv, kernel.Mat{Data: w.xn, Stride: e.C}, e.QKV, e.C, n, true)
 	kernel.RMSNormBackward(p, t.dx, g.norm1, t.dxn, k.in, ly.norm1, w.rstd, n, e.C)
 }
 

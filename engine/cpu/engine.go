@@ -22,6 +22,7 @@ type Options struct {
 	MaxTokens int  // most tokens of a batch, B*T; memory is planned for it; 0 leaves only sessions, and needs Inference
 	MaxRow    int  // longest row of a batch, T; 0 is the smaller of MaxTokens and max_position_embeddings
 	Inference bool // without gradients and moments
+	OneCopy   bool // sessions read the weights as they are, without a second copy turned for them: half the memory, slower
 }
 
 // Engine is a decoder with its memory. Its methods may be called from several goroutines; all but sessions wait for
@@ -45,6 +46,7 @@ type Engine struct {
 	head         *head
 	train        *training // nil for inference
 	free         sessionWorks
+	turned       turned
 }
 
 // New makes an engine of w, whose parameters it takes over without copying.
@@ -177,6 +179,7 @@ func (e *Engine) SetState(s model.State) error {
 		return fmt.Errorf("engine/cpu: state has %d parameters and moments of %d and %d, the model has %d", len(s.Params), len(s.M), len(s.V), n)
 	}
 	copy(e.params, s.Params)
+	e.turned.fresh.Store(false)
 	if e.train != nil {
 		clear(e.train.grads)
 		clear(e.train.m)
@@ -208,6 +211,7 @@ func (e *Engine) Update(u model.Update) error {
 	if u.Step < 1 {
 		return fmt.Errorf("engine/cpu: update: step is %d, the first is 1", u.Step)
 	}
+	e.turned.fresh.Store(false)
 	for _, r := range e.runs {
 		kernel.AdamW(e.pool, e.params[r.from:r.to], t.grads[r.from:r.to], t.m[r.from:r.to], t.v[r.from:r.to], adamW(u), r.decay)
 	}

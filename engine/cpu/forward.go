@@ -31,8 +31,9 @@ type work struct {
 	embed  []float32 // (V, C), for embedTask
 	tokens []int32
 	from   []float32 // for copyTask
+	prod   product   // for panelTask
 
-	embedTask, attendTask, swigluTask, copyTask func(i int)
+	embedTask, attendTask, swigluTask, copyTask, panelTask func(i int)
 }
 
 // newWork allocates buffers for rows of s. Those that training keeps for each layer are left to it.
@@ -42,7 +43,7 @@ func newWork(s *shape, rows, threads int) *work {
 	for range threads {
 		w.scratch <- &scratch{}
 	}
-	w.embedTask, w.attendTask, w.swigluTask, w.copyTask = w.embedRows, w.attendSpan, w.swigluRows, w.copyRows
+	w.embedTask, w.attendTask, w.swigluTask, w.copyTask, w.panelTask = w.embedRows, w.attendSpan, w.swigluRows, w.copyRows, w.productPanel
 	return w
 }
 
@@ -78,7 +79,7 @@ func (w *work) embedRows(i int) {
 // project computes queries, keys and values of layer ly, with their rotary positions.
 func (w *work) project(ly *layer) {
 	kernel.RMSNorm(w.pool, w.xn, w.rstd, w.x, ly.norm1, w.n, w.C, w.eps)
-	kernel.MatMul(w.pool, w.qkv, w.QKV, kernel.Mat{Data: w.xn, Stride: w.C}, kernel.Mat{Data: ly.qkv, Stride: w.C, Trans: true}, w.n, w.QKV, w.C, false)
+	w.product(w.qkv, w.xn, &ly.qkv, w.n, false)
 	kernel.Rope(w.pool, w.qkv, w.pos, w.rope.qcos, w.rope.qsin, w.n, w.H, w.D, w.QKV, false)
 	kernel.Rope(w.pool, w.qkv[w.Q:], w.pos, w.rope.cos, w.rope.sin, w.n, w.K, w.D, w.QKV, false)
 }
@@ -88,12 +89,9 @@ func (w *work) attention() { w.run(len(w.spans)*w.K, w.attendTask) }
 
 func (w *work) attendSpan(i int) {
 	sp, head := w.spans[i/w.K], i%w.K
-	var k, v keys
+	k, v := w.keys(w.qkv, sp.start)
 	if sp.session != nil {
 		k, v = sp.session.keys(w.l)
-	} else {
-		at := sp.start * w.QKV
-		k, v = keys{w.qkv[at+w.Q:], w.QKV, w.D}, keys{w.qkv[at+w.Q+w.KV:], w.QKV, w.D}
 	}
 	sc := <-w.scratch
 	w.attend(sc, w.att, w.qkv, k, v, sp, head)
@@ -103,16 +101,16 @@ func (w *work) attendSpan(i int) {
 // mixed adds att·Wo to x; the sum stands in dst, unless that is nil.
 func (w *work) mixed(ly *layer, dst []float32) {
 	w.move(dst)
-	kernel.MatMul(w.pool, w.x, w.C, kernel.Mat{Data: w.att, Stride: w.Q}, kernel.Mat{Data: ly.o, Stride: w.Q, Trans: true}, w.n, w.C, w.Q, true)
+	w.product(w.x, w.att, &ly.o, w.n, true)
 }
 
 // mlp adds down(silu(gate(norm(x))) * up(norm(x))) to x; the sum stands in dst, unless that is nil.
 func (w *work) mlp(ly *layer, dst []float32) {
 	kernel.RMSNorm(w.pool, w.xn, w.rstd, w.x, ly.norm2, w.n, w.C, w.eps)
-	kernel.MatMul(w.pool, w.gu, 2*w.F, kernel.Mat{Data: w.xn, Stride: w.C}, kernel.Mat{Data: ly.gu, Stride: w.C, Trans: true}, w.n, 2*w.F, w.C, false)
+	w.product(w.gu, w.xn, &ly.gu, w.n, false)
 	w.run(w.chunks(), w.swigluTask)
 	w.move(dst)
-	kernel.MatMul(w.pool, w.x, w.C, kernel.Mat{Data: w.act, Stride: w.F}, kernel.Mat{Data: ly.down, Stride: w.F, Trans: true}, w.n, w.C, w.F, true)
+	w.product(w.x, w.act, &ly.down, w.n, true)
 }
 
 func (w *work) swigluRows(i int) {

@@ -94,7 +94,7 @@ func (e *Engine) score(nll []float32, b *model.Batch, scale float32, t *training
 // forward computes the logits of n rows of h.x.
 func (h *head) forward(e *Engine, n int) {
 	kernel.RMSNorm(e.pool, h.xn, h.rstd, h.x, e.w.norm, n, e.C, e.eps)
-	kernel.MatMul(e.pool, h.logits, e.V, kernel.Mat{Data: h.xn, Stride: e.C}, kernel.Mat{Data: e.w.head, Stride: e.C, Trans: true}, n, e.V, e.C, false)
+	e.work.product(h.logits, h.xn, &e.w.head, n, false)
 }
 
 // backward takes the gradient of the logits to rows of t.dx. The gradient of h.xn overwrites it.
@@ -103,8 +103,8 @@ func (h *head) backward(e *Engine, t *training, rows []int32) {
 	dl := kernel.Mat{Data: h.logits, Stride: e.V}
 	dlt := dl
 	dlt.Trans = true
-	kernel.MatMul(e.pool, t.g.head, e.C, dlt, kernel.Mat{Data: h.xn, Stride: e.C}, e.V, e.C, n, true)
-	kernel.MatMul(e.pool, h.xn, e.C, dl, kernel.Mat{Data: e.w.head, Stride: e.C}, n, e.C, e.V, false)
+	kernel.MatMul(e.pool, t.g.head.data, e.C, dlt, kernel.Mat{Data: h.xn, Stride: e.C}, e.V, e.C, n, true)
+	kernel.MatMul(e.pool, h.xn, e.C, dl, e.w.head.back(), n, e.C, e.V, false)
 	clear(h.dx[:n*e.C])
 	kernel.RMSNormBackward(e.pool, h.dx, t.g.norm, h.xn, h.x, e.w.norm, h.rstd, n, e.C)
 	for i, r := range rows {

@@ -17,7 +17,9 @@ type Session struct {
 	e       *Engine
 	max     int
 	n       int
-	k, v    []float32 // (L, K, max, D)
+	stride  int       // between elements of a key
+	k       []float32 // (L, K, D, stride), keys across, as products with queries want them
+	v       []float32 // (L, K, max, D)
 	threads bool
 }
 
@@ -27,8 +29,14 @@ func (e *Engine) NewSession(maxTokens int) (*Session, error) {
 		return nil, fmt.Errorf("engine/cpu: session of %d tokens, the model knows 1 to %d positions (max_position_embeddings)", maxTokens, e.maxPos)
 	}
 	e.ropes.upTo(maxTokens)
-	size := e.L * e.KV * maxTokens
-	return &Session{e: e, max: maxTokens, k: make([]float32, size), v: make([]float32, size)}, nil
+	stride := (maxTokens + 15) / 16 * 16
+	if stride%256 == 0 { // rows a power of two apart would share few lines of the cache
+		stride += 16
+	}
+	return &Session{
+		e: e, max: maxTokens, stride: stride,
+		k: make([]float32, e.L*e.KV*stride), v: make([]float32, e.L*e.KV*maxTokens),
+	}, nil
 }
 
 // UseThreads says whether Append may use all threads of the engine, for a session that runs alone. At first it uses
@@ -179,9 +187,10 @@ func (w *sessionWork) flush(e *Engine) {
 	if w.n == 0 {
 		return
 	}
-	w.lookup(e.w.embed, w.ids)
-	for l := range e.w.layers {
-		ly := &e.w.layers[l]
+	t := e.sessionWeights()
+	w.lookup(t.embed, w.ids)
+	for l := range t.layers {
+		ly := &t.layers[l]
 		w.l = l
 		w.project(ly)
 		w.run(len(w.parts), w.copy)
@@ -189,7 +198,7 @@ func (w *sessionWork) flush(e *Engine) {
 		w.mixed(ly, nil)
 		w.mlp(ly, nil)
 	}
-	w.head(e)
+	w.head(t)
 	w.n, w.parts, w.spans = 0, w.parts[:0], w.spans[:0]
 }
 
@@ -199,25 +208,27 @@ func (w *sessionWork) cacheRows(i int) {
 	k, v := pt.s.keys(w.l)
 	for r := range pt.n {
 		row := w.qkv[(pt.row+r)*w.QKV+w.Q:]
+		p := pt.from + r
 		for h := range w.K {
-			at := h*k.head + (pt.from+r)*k.stride
-			copy(k.data[at:at+w.D], row[h*w.D:])
-			copy(v.data[at:at+w.D], row[w.KV+h*w.D:])
+			for d, x := range row[h*w.D:][:w.D] {
+				k.data[h*k.head+d*k.stride+p] = x
+			}
+			copy(v.data[h*v.head+p*v.stride:][:w.D], row[w.KV+h*w.D:])
 		}
 	}
 }
 
 // keys is the cache of layer l.
 func (s *Session) keys(l int) (k, v keys) {
-	size := s.e.KV * s.max
-	k = keys{s.k[l*size : (l+1)*size], s.e.D, s.max * s.e.D}
-	v = keys{s.v[l*size : (l+1)*size], s.e.D, s.max * s.e.D}
+	e := s.e
+	k = keys{s.k[l*e.KV*s.stride : (l+1)*e.KV*s.stride], s.stride, e.D * s.stride, true}
+	v = keys{s.v[l*e.KV*s.max : (l+1)*e.KV*s.max], e.D, e.D * s.max, false}
 	return k, v
 }
 
 // head writes the logits that are wanted. Their rows of x are brought together first, so that the head's weights are
 // read once.
-func (w *sessionWork) head(e *Engine) {
+func (w *sessionWork) head(t *tensors) {
 	rows, last := 0, -1
 	for i, pt := range w.parts {
 		for r := pt.wanted; r < pt.n; r++ {
@@ -237,8 +248,8 @@ func (w *sessionWork) head(e *Engine) {
 		}
 		dst = w.logits
 	}
-	kernel.RMSNorm(w.pool, w.xn, w.rstd, w.x, e.w.norm, rows, w.C, w.eps)
-	kernel.MatMul(w.pool, dst, w.V, kernel.Mat{Data: w.xn, Stride: w.C}, kernel.Mat{Data: e.w.head, Stride: w.C, Trans: true}, rows, w.V, w.C, false)
+	kernel.RMSNorm(w.pool, w.xn, w.rstd, w.x, t.norm, rows, w.C, w.eps)
+	w.product(dst, w.xn, &t.head, rows, false)
 	if alone {
 		return
 	}

@@ -135,6 +135,36 @@ func TestSessionsSideBySide(t *testing.T) {
 	}
 }
 
+// TestSessionReadsNewWeights appends before and after the weights change, and without the turned copy of them.
+func TestSessionReadsNewWeights(t *testing.T) {
+	for _, tied := range []bool{false, true} {
+		c := config(func(c *model.Config) { c.TieWordEmbeddings = tied; c.VocabSize = 130 })
+		b := batch(c, 61, 1, 30)
+		e := newEngine(t, weights(c, 61), Options{MaxTokens: 30})
+		before := extend(t, newSession(t, e, 30), b.Tokens)
+		accumulate(t, e, b, 1)
+		u := step
+		u.Step = 1
+		if err := e.Update(u); err != nil {
+			t.Fatal(err)
+		}
+		after := extend(t, newSession(t, e, 30), b.Tokens)
+		if slices.Equal(before, after) {
+			t.Errorf("tied %v: an update did not reach a session", tied)
+		}
+		one := newEngine(t, &model.Weights{Config: c, Params: e.State().Params}, Options{Inference: true, OneCopy: true})
+		if !slices.Equal(after, extend(t, newSession(t, one, 30), b.Tokens)) {
+			t.Errorf("tied %v: logits with and without a second copy of the weights differ", tied)
+		}
+		if err := e.SetState(model.State{Params: weights(c, 61).Params}); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(before, extend(t, newSession(t, e, 30), b.Tokens)) {
+			t.Errorf("tied %v: old weights do not give the old logits", tied)
+		}
+	}
+}
+
 func TestSessionErrors(t *testing.T) {
 	c := config(func(c *model.Config) { c.MaxPositionEmbeddings = 50 })
 	w := weights(c, 51)

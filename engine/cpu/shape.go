@@ -35,11 +35,11 @@ func (s *shape) scale() float64 { return 1 / math.Sqrt(float64(s.D)) }
 // so do gate and up, so that each group is one matrix.
 type layer struct {
 	norm1 []float32 // (C)
-	qkv   []float32 // (QKV, C)
-	o     []float32 // (C, Q)
+	qkv   matrix    // (QKV, C)
+	o     matrix    // (C, Q)
 	norm2 []float32 // (C)
-	gu    []float32 // (2F, C)
-	down  []float32 // (C, F)
+	gu    matrix    // (2F, C)
+	down  matrix    // (C, F)
 }
 
 // tensors is a flat vector of parameters or gradients, seen as a decoder.
@@ -47,7 +47,7 @@ type tensors struct {
 	embed  []float32 // (V, C)
 	layers []layer
 	norm   []float32 // (C)
-	head   []float32 // (V, C); the embedding when tied
+	head   matrix    // (V, C); the embedding when tied
 }
 
 // view cuts flat in the order of Config.Layout.
@@ -58,17 +58,18 @@ func view(c *model.Config, flat []float32) (tensors, error) {
 		at += size
 		return flat[from:min(at, len(flat)):min(at, len(flat))]
 	}
+	table := func(out, in int) matrix { return matrix{data: take(out * in), in: in, out: out} }
 	t := tensors{embed: take(s.V * s.C), layers: make([]layer, s.L)}
 	for l := range t.layers {
 		t.layers[l] = layer{
-			norm1: take(s.C), qkv: take(s.QKV * s.C), o: take(s.C * s.Q),
-			norm2: take(s.C), gu: take(2 * s.F * s.C), down: take(s.C * s.F),
+			norm1: take(s.C), qkv: table(s.QKV, s.C), o: table(s.C, s.Q),
+			norm2: take(s.C), gu: table(2*s.F, s.C), down: table(s.C, s.F),
 		}
 	}
 	t.norm = take(s.C)
-	t.head = t.embed
+	t.head = matrix{data: t.embed, in: s.C, out: s.V}
 	if !c.TieWordEmbeddings {
-		t.head = take(s.V * s.C)
+		t.head = table(s.V, s.C)
 	}
 	if at != len(flat) {
 		return tensors{}, fmt.Errorf("engine/cpu: %d parameters, the configuration has %d", len(flat), at)
