@@ -61,7 +61,7 @@ func New(w *model.Weights, o Options) (*Engine, error) {
 	if o.MaxRow == 0 {
 		o.MaxRow = min(o.MaxTokens, s.maxPos)
 	}
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	e := &Engine{shape: &s, o: o, config: w.Config, params: w.Params, runs: optimizerRuns(w.Config)}
@@ -80,7 +80,8 @@ func New(w *model.Weights, o Options) (*Engine, error) {
 	return e, nil
 }
 
-func (o *Options) validate() error {
+// Validate reports options that no engine can be made with.
+func (o *Options) Validate() error {
 	var errs []error
 	if o.MaxTokens < 0 || o.MaxTokens == 0 && !o.Inference {
 		errs = append(errs, fmt.Errorf("engine/cpu: MaxTokens is %d, must be positive (0 is for sessions alone, with Inference)", o.MaxTokens))
@@ -101,7 +102,11 @@ func (e *Engine) plan() (err error) {
 	e.nll = make([]float32, rows)
 	e.head = newHead(e.shape, rows, !e.o.Inference)
 	e.ropes.upTo(min(e.o.MaxRow, e.maxPos))
-	scores := min(queryBlock, e.o.MaxRow) * e.o.MaxRow
+	keys := e.o.MaxRow
+	if e.window > 0 {
+		keys = min(keys, e.window-1+queryBlock)
+	}
+	scores := min(queryBlock, e.o.MaxRow) * keys
 	for range cap(e.work.scratch) {
 		sc := <-e.work.scratch
 		sc.fit(scores, !e.o.Inference)
