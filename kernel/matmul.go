@@ -1,5 +1,7 @@
 package kernel
 
+import "sync"
+
 // Mat is a matrix operand: rows of Stride elements in Data. When Trans is set the stored matrix is the transpose of
 // the operand.
 type Mat struct {
@@ -50,11 +52,17 @@ func MatMul(p *Pool, c []float32, ldc int, a, b Mat, m, n, k int, add bool) {
 		}
 		return
 	}
-	p.Run(m, func(i int) {
-		a := a
-		a.Data = a.Data[a.at(i, 0):]
-		matMulGeneric(c[i*ldc:], ldc, a, b, 1, n, k, add)
-	})
+	j := matMuls.Get().(*matMul)
+	j.kit, j.c, j.ldc, j.a, j.b, j.m, j.n, j.k, j.add = &active.tiles, c, ldc, a, b, m, n, k, add
+	j.cut(p.Threads())
+	tasks := ((m + j.rows - 1) / j.rows) * ((n + j.cols - 1) / j.cols)
+	if tasks == 1 {
+		j.task(0)
+	} else {
+		p.Run(tasks, j.run)
+	}
+	j.c, j.a, j.b = nil, Mat{}, Mat{}
+	matMuls.Put(j)
 }
 
 // blockK is the longest running sum over k.
@@ -69,6 +77,210 @@ func kBlock(k int) int {
 	return ((k+blocks-1)/blocks + 7) &^ 7
 }
 
-type tiles struct{}
+// tiles is how one level multiplies: a register tile of rows x cols, whose columns come in groups of lanes, and what
+// brings operands into the order that the tile reads.
+type tiles struct {
+	rows, cols, lanes int
+	maxRows           int // of A that are worked on before B moves on
 
-var tilesGeneric tiles
+	tile      func(t *tile)
+	transpose func(dst, src *float32, dstStride, srcStride, quads int)
+	copyRows  func(dst, src *float32, dstStride, srcStride, rows, cols int)
+	packSixes func(dst, src *float32, panelStride, srcStride, panels int) // nil, or rows is 6
+}
+
+// tile is one call of the innermost routine: c = a·b or c += a·b, summed over k from zero. Strides are in elements;
+// row i of a at step l is a[i*aRow+l*aCol]. b has whole groups of lanes in each row, c only cols elements.
+// The assembly knows the offsets.
+type tile struct {
+	a, b, c                []float32
+	aRow, aCol, bRow, cRow int
+	k, rows, cols          int
+	add                    bool
+}
+
+// matMul is one product on its way through the pool.
+type matMul struct {
+	kit        *tiles
+	c          []float32
+	ldc        int
+	a, b       Mat
+	m, n, k    int
+	add        bool
+	rows, cols int // of one task
+	run        func(int)
+}
+
+var matMuls = sync.Pool{New: func() any {
+	j := new(matMul)
+	j.run = j.task
+	return j
+}}
+
+// scratch is what one task packs operands into.
+type scratch struct {
+	t    tile
+	a, b []float32
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+const (
+	maxCols  = 1024    // of one task
+	taskWork = 1 << 20 // multiplications that are worth waking a thread for
+)
+
+// cut chooses the size of tasks: about four for each thread, none too small to be worth its packing. No result
+// depends on it.
+func (j *matMul) cut(threads int) {
+	rows := even(j.m, j.kit.maxRows, j.kit.rows)
+	cols := even(j.n, maxCols, j.kit.cols)
+	want := 1
+	if threads > 1 {
+		want = min(4*threads, j.m*j.n*j.k/taskWork)
+	}
+	for {
+		numRows, numCols := (j.m+rows-1)/rows, (j.n+cols-1)/cols
+		if numRows*numCols >= want {
+			break
+		}
+		r, c := rows, cols
+		switch {
+		case rows >= 192 && 2*rows >= cols:
+			r = even(j.m, (j.m+numRows)/(numRows+1), j.kit.rows)
+		case cols >= 2*j.kit.cols:
+			c = even(j.n, (j.n+numCols)/(numCols+1), j.kit.cols)
+		case rows >= 48:
+			r = even(j.m, (j.m+numRows)/(numRows+1), j.kit.rows)
+		}
+		if r == rows && c == cols {
+			break
+		}
+		rows, cols = r, c
+	}
+	j.rows, j.cols = rows, cols
+}
+
+// even cuts n into equal parts of at most limit (but at least unit), rounded up to whole units.
+func even(n, limit, unit int) int {
+	parts := (n + limit - 1) / limit
+	return ((n+parts-1)/parts + unit - 1) / unit * unit
+}
+
+// smaller cuts n, now in parts of size, into at least one more part. Rounding to whole units may leave the size as it
+// was; then it shrinks by one unit.
+func smaller(size, n, parts, unit int) int {
+	return max(unit, min(size-unit, even(n, (n+parts)/(parts+1), unit)))
+}
+
+// task computes one rectangle of C.
+func (j *matMul) task(i int) {
+	numCols := (j.n + j.cols - 1) / j.cols
+	row, col := i/numCols*j.rows, i%numCols*j.cols
+	s := scratches.Get().(*scratch)
+	j.rectangle(s, row, min(row+j.rows, j.m), col, min(col+j.cols, j.n))
+	s.t.a, s.t.b, s.t.c = nil, nil, nil
+	scratches.Put(s)
+}
+
+// rectangle computes rows i0 to i1 and columns j0 to j1 of C, block of k by block.
+func (j *matMul) rectangle(s *scratch, i0, i1, j0, j1 int) {
+	kit, t := j.kit, &s.t
+	step := kBlock(j.k)
+	if n := step*kit.cols + kit.lanes; cap(s.b) < n {
+		s.b = make([]float32, max(n, 1<<13))
+	}
+	// A few rows read B where it lies. A few columns read A where it lies; its rows can be broadcast from anywhere,
+	// but going down the columns of a large matrix is slow.
+	packB := j.b.Trans || i1-i0 > 4*kit.rows
+	packA := j.a.Trans && j1-j0 > kit.cols
+	if n := (i1-i0)*step + kit.cols; packA && cap(s.a) < n {
+		s.a = make([]float32, max(n, 1<<13))
+	}
+	down := Mat{Data: j.a.Data, Stride: j.a.Stride, Trans: !j.a.Trans} // A as (k, m)
+	for k0 := 0; k0 < j.k; k0 += step {
+		t.k = min(step, j.k-k0)
+		t.add = j.add || k0 > 0
+		if packA {
+			kit.packPanels(s.a[:cap(s.a)], down, k0, t.k, i0, i1)
+		}
+		for col := j0; col < j1; col += kit.cols {
+			t.cols = min(kit.cols, j1-col)
+			if packB || t.cols%kit.lanes != 0 {
+				t.bRow = (t.cols + kit.lanes - 1) / kit.lanes * kit.lanes
+				kit.pack(s.b[:cap(s.b)], t.bRow, j.b, k0, t.k, col, t.cols)
+				t.b = s.b
+			} else {
+				t.b, t.bRow = j.b.Data[j.b.at(k0, col):], j.b.Stride
+			}
+			t.cRow = j.ldc
+			for i := i0; i < i1; i += kit.rows {
+				t.rows = min(kit.rows, i1-i)
+				switch {
+				case packA:
+					t.a, t.aRow, t.aCol = s.a[(i-i0)*t.k:], 1, t.rows
+				case j.a.Trans:
+					t.a, t.aRow, t.aCol = j.a.Data[j.a.at(i, k0):], 1, j.a.Stride
+				default:
+					t.a, t.aRow, t.aCol = j.a.Data[j.a.at(i, k0):], j.a.Stride, 1
+				}
+				t.c = j.c[i*j.ldc+col:]
+				kit.tile(t)
+			}
+		}
+	}
+}
+
+// packPanels packs columns i0 to i1 of x, which is A seen as (k, m), in panels of as many as the tile has rows. x is
+// not transposed. All panels advance together, so that each cache line of x is used up before it is lost.
+func (kit *tiles) packPanels(dst []float32, x Mat, k0, k, i0, i1 int) {
+	i, from := i0, 0
+	if panels := (i1 - i0) / kit.rows; kit.packSixes != nil && panels > 0 {
+		from = k &^ 3
+		for l := 0; l < from; l += 4 {
+			kit.packSixes(&dst[l*6], &x.Data[x.at(k0+l, i)], k*6, x.Stride, panels)
+		}
+		for l := from; l < k; l++ {
+			src := x.Data[x.at(k0+l, i):]
+			for p := range panels {
+				copy(dst[(p*k+l)*6:][:6], src[p*6:])
+			}
+		}
+		i += panels * 6
+	}
+	for ; i < i1; i += kit.rows {
+		rows := min(kit.rows, i1-i)
+		kit.pack(dst[(i-i0)*k:], rows, x, k0, k, i, rows)
+	}
+}
+
+// pack writes rows k0 to k0+k and cols columns from col of x into dst, in rows of width elements. Where cols is less
+// than width the rest is zero. Up to a register beyond the last row may be overwritten.
+func (kit *tiles) pack(dst []float32, width int, x Mat, k0, k, col, cols int) {
+	if !x.Trans {
+		kit.copyRows(&dst[0], &x.Data[x.at(k0, col)], width, x.Stride, k, cols)
+		return
+	}
+	quads := k / 4
+	whole := cols / kit.lanes * kit.lanes
+	if quads > 0 {
+		for c := 0; c < whole; c += kit.lanes {
+			kit.transpose(&dst[c], &x.Data[x.at(k0, col+c)], width, x.Stride, quads)
+		}
+	}
+	for c := range cols {
+		src := x.Data[x.at(k0, col+c):]
+		from := 0
+		if c < whole {
+			from = 4 * quads
+		}
+		for l := from; l < k; l++ {
+			dst[l*width+c] = src[l]
+		}
+	}
+	if cols < width {
+		for l := range k {
+			clear(dst[l*width+cols : (l+1)*width])
+		}
+	}
+}

@@ -45,7 +45,9 @@ var shapes = [][3]int{
 	{13, 31, 385}, {25, 100, 800}, {64, 48, 16}, {97, 129, 17},
 }
 
-func TestMatMulAgainstFloat64(t *testing.T) {
+func TestMatMulAgainstFloat64(t *testing.T) { eachLevel(t, matMulAgainstFloat64) }
+
+func matMulAgainstFloat64(t *testing.T) {
 	p := NewPool(2)
 	defer p.Close()
 	for _, s := range shapes {
@@ -77,4 +79,209 @@ func TestMatMulAgainstFloat64(t *testing.T) {
 			}
 		}
 	}
+}
+
+// eachLevel runs f at every level of this machine and build.
+func eachLevel(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	for _, l := range levels {
+		t.Run(l.name, func(t *testing.T) {
+			was := active
+			active = l
+			defer func() { active = was }()
+			f(t)
+		})
+	}
+}
+
+func same(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	for i := range want {
+		if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
+			t.Fatalf("%s: element %d is %v, want exactly %v", what, i, got[i], want[i])
+		}
+	}
+}
+
+// A row of a product is the same alone, in a larger matrix, in a part of the columns, and for any number of threads.
+func TestMatMulRowsStandAlone(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		for _, s := range [][3]int{{41, 150, 400}, {300, 70, 40}, {9, 1100, 776}} {
+			m, n, k := s[0], s[1], s[2]
+			for mode := range 8 {
+				add := mode&4 != 0
+				a, b := mat(3, m, k, mode&1 != 0), mat(4, k, n, mode&2 != 0)
+				start := random(6, m*n)
+				whole := append([]float32(nil), start...)
+				MatMul(nil, whole, n, a, b, m, n, k, add)
+				for _, threads := range []int{2, 5} {
+					p := NewPool(threads)
+					c := append([]float32(nil), start...)
+					MatMul(p, c, n, a, b, m, n, k, add)
+					p.Close()
+					same(t, fmt.Sprintf("%v mode %d, %d threads", s, mode, threads), c, whole)
+				}
+				for _, i := range []int{0, 1, 5, m / 2, m - 1} {
+					row := append([]float32(nil), start[i*n:(i+1)*n]...)
+					x := a
+					x.Data = a.Data[a.at(i, 0):]
+					MatMul(nil, row, n, x, b, 1, n, k, add)
+					same(t, fmt.Sprintf("%v mode %d, row %d alone", s, mode, i), row, whole[i*n:(i+1)*n])
+				}
+				// Columns 3 to n-2, rows 2 to 9.
+				const i0, j0 = 2, 3
+				cols := n - 5
+				part := make([]float32, 7*cols)
+				for r := range 7 {
+					copy(part[r*cols:(r+1)*cols], start[(i0+r)*n+j0:])
+				}
+				x, y := a, b
+				x.Data, y.Data = a.Data[a.at(i0, 0):], b.Data[b.at(0, j0):]
+				MatMul(nil, part, cols, x, y, 7, cols, k, add)
+				for r := range 7 {
+					same(t, fmt.Sprintf("%v mode %d, a part's row %d", s, mode, r), part[r*cols:(r+1)*cols], whole[(i0+r)*n+j0:][:cols])
+				}
+			}
+		}
+	})
+}
+
+// The portable level is the definition, and the two assembly levels are one.
+func TestMatMulLevelsAgree(t *testing.T) {
+	for _, s := range shapes {
+		m, n, k := s[0], s[1], s[2]
+		for mode := range 8 {
+			a, b := mat(3, m, k, mode&1 != 0), mat(4, k, n, mode&2 != 0)
+			start := random(6, m*n)
+			truth := append([]float32(nil), start...)
+			matMulGeneric(truth, n, a, b, m, n, k, mode&4 != 0)
+			var fused []float32
+			eachLevel(t, func(t *testing.T) {
+				c := append([]float32(nil), start...)
+				MatMul(nil, c, n, a, b, m, n, k, mode&4 != 0)
+				what := fmt.Sprintf("%v mode %d", s, mode)
+				switch {
+				case active == &portable:
+					same(t, what, c, truth)
+				case fused == nil:
+					fused = c
+				default:
+					same(t, what, c, fused)
+				}
+			})
+		}
+	}
+}
+
+func TestMatMulEveryEdge(t *testing.T) {
+	// All sizes of edge tiles against the definition; k = 20 keeps the difference of fused and rounded products small.
+	const k = 20
+	eachLevel(t, func(t *testing.T) {
+		for m := 1; m <= 14; m++ {
+			for n := 1; n <= 131; n += 1 + n/40 {
+				for mode := range 4 {
+					a, b := mat(uint64(m), m, k, mode&1 != 0), mat(uint64(n), k, n, mode&2 != 0)
+					got, want := make([]float32, m*n), make([]float32, m*n)
+					MatMul(nil, got, n, a, b, m, n, k, false)
+					matMulGeneric(want, n, a, b, m, n, k, false)
+					for i := range got {
+						if d := math.Abs(float64(got[i] - want[i])); !(d <= 2e-5) {
+							t.Fatalf("%dx%d mode %d: element %d is %v, want %v", m, n, mode, i, got[i], want[i])
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// The last element of each operand is the last of its memory; what lies beyond must not be touched or matter.
+func TestMatMulStaysInside(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		for mode := range 4 {
+			m, n, k := 7, 37, 19
+			nan := float32(math.NaN())
+			guard := func(x Mat, rows, cols int) Mat {
+				if x.Trans {
+					rows, cols = cols, rows
+				}
+				for i := range x.Data {
+					if i%x.Stride >= cols || i/x.Stride >= rows {
+						x.Data[i] = nan
+					}
+				}
+				x.Data = append(x.Data[:(rows-1)*x.Stride+cols], nan, nan, nan, nan)[:(rows-1)*x.Stride+cols]
+				return x
+			}
+			a := guard(mat(2, m, k, mode&1 != 0), m, k)
+			b := guard(mat(5, k, n, mode&2 != 0), k, n)
+			const ldc = 41
+			c := make([]float32, m*ldc)
+			for i := range c {
+				c[i] = -77
+			}
+			MatMul(nil, c, ldc, a, b, m, n, k, false)
+			for i, v := range c {
+				if out := i%ldc >= n; out && v != -77 || !out && v != v {
+					t.Fatalf("mode %d: C[%d,%d] = %v", mode, i/ldc, i%ldc, v)
+				}
+			}
+		}
+	})
+}
+
+func TestMatMulRefusesShortSlices(t *testing.T) {
+	x := make([]float32, 12)
+	for name, f := range map[string]func(){
+		"kernel: MatMul: C is too short": func() { MatMul(nil, x[:11], 4, Mat{x, 2, false}, Mat{x, 4, false}, 3, 4, 2, false) },
+		"kernel: MatMul: A is too short": func() { MatMul(nil, x, 4, Mat{x[:5], 2, false}, Mat{x, 4, false}, 3, 4, 2, false) },
+		"kernel: MatMul: B is too short": func() { MatMul(nil, x, 4, Mat{x, 2, false}, Mat{x, 1, true}, 3, 4, 2, false) },
+	} {
+		func() {
+			defer func() {
+				if got := recover(); got != name {
+					t.Errorf("panic %v, want %q", got, name)
+				}
+			}()
+			f()
+		}()
+	}
+}
+
+func TestMatMulAllocatesNothing(t *testing.T) {
+	p := NewPool(2)
+	defer p.Close()
+	a, b := mat(3, 200, 100, true), mat(4, 100, 300, true)
+	c := make([]float32, 200*300)
+	// A collection in between may empty the kept scratch; one in twenty calls is not every call.
+	if got := testing.AllocsPerRun(20, func() { MatMul(p, c, 300, a, b, 200, 300, 100, false) }); got >= 1 {
+		t.Errorf("MatMul made %v allocations a call, want none", got)
+	}
+}
+
+func FuzzMatMul(f *testing.F) {
+	f.Add(uint8(7), uint8(65), uint16(33), uint8(3))
+	f.Add(uint8(1), uint8(16), uint16(770), uint8(6))
+	f.Fuzz(func(t *testing.T, rows, cols uint8, depth uint16, mode uint8) {
+		m, n, k := int(rows), int(cols), int(depth%1000)
+		if m*n*k > 1<<21 {
+			t.Skip()
+		}
+		a, b := mat(uint64(rows), m, k, mode&1 != 0), mat(uint64(cols), k, n, mode&2 != 0)
+		start := random(6, m*n)
+		want := append([]float32(nil), start...)
+		matMulGeneric(want, n, a, b, m, n, k, mode&4 != 0)
+		_, size := product64(a, b, m, n, k)
+		eachLevel(t, func(t *testing.T) {
+			got := append([]float32(nil), start...)
+			MatMul(nil, got, n, a, b, m, n, k, mode&4 != 0)
+			for i := range got {
+				// Both round each of k+2 steps by at most 2^-24 of the magnitudes summed.
+				tol := (size[i] + math.Abs(float64(start[i]))) * float64(2*k+4) * 0x1p-24
+				if d := math.Abs(float64(got[i]) - float64(want[i])); !(d <= tol) {
+					t.Fatalf("element %d is %v, want %v within %v", i, got[i], want[i], tol)
+				}
+			}
+		})
+	})
 }

@@ -1,0 +1,3 @@
+module ravn/kernel/gen
+
+go 1.26.0

@@ -1,0 +1,117 @@
+package kernel
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Products of a training step: forth x·Wᵀ, back dy·W, and dyᵀ·x for the weights; then attention and decoding.
+var benchShapes = []struct {
+	m, n, k        int
+	transA, transB bool
+}{
+	{512, 512, 512, false, false},
+	{1024, 1024, 1024, false, false},
+	{2048, 2048, 2048, false, false},
+	{2048, 704, 256, false, true},
+	{2048, 256, 704, false, true},
+	{2048, 4096, 256, false, true},
+	{2048, 384, 1024, false, false},
+	{1024, 384, 2048, true, false},
+	{2048, 384, 8192, false, false},
+	{8192, 384, 2048, true, false},
+	{512, 512, 64, false, true},
+	{512, 64, 512, false, false},
+	{1, 4096, 1024, false, true},
+	{4, 4096, 1024, false, true},
+	{1, 8192, 384, false, true},
+}
+
+func operands(m, n, k int, transA, transB bool) (a, b Mat, c []float32) {
+	a, b = Mat{random(1, m*k), k, transA}, Mat{random(2, k*n), n, transB}
+	if transA {
+		a.Stride = m
+	}
+	if transB {
+		b.Stride = k
+	}
+	return a, b, make([]float32, m*n)
+}
+
+func BenchmarkMatMul(b *testing.B) {
+	for _, s := range benchShapes {
+		x, y, c := operands(s.m, s.n, s.k, s.transA, s.transB)
+		for _, threads := range []int{1, 2} {
+			b.Run(fmt.Sprintf("%dx%dx%d/%v/%v/threads=%d", s.m, s.n, s.k, s.transA, s.transB, threads), func(b *testing.B) {
+				p := NewPool(threads)
+				defer p.Close()
+				for b.Loop() {
+					MatMul(p, c, s.n, x, y, s.m, s.n, s.k, false)
+				}
+				b.ReportMetric(2e-9*float64(s.m)*float64(s.n)*float64(s.k)*float64(b.N)/b.Elapsed().Seconds(), "GFLOP/s")
+			})
+		}
+	}
+}
+
+// TestCompareOpenBLAS times this package and OpenBLAS in turns; _gen/openblas/serve.c says how.
+func TestCompareOpenBLAS(t *testing.T) {
+	server := os.Getenv("RAVN_OPENBLAS")
+	if server == "" {
+		t.Skip("RAVN_OPENBLAS does not name the program made from _gen/openblas/serve.c")
+	}
+	cmd := exec.Command(server)
+	in, _ := cmd.StdinPipe()
+	outPipe, _ := cmd.StdoutPipe()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	answers := bufio.NewScanner(outPipe)
+	rounds := 15
+	if s := os.Getenv("RAVN_ROUNDS"); s != "" {
+		rounds, _ = strconv.Atoi(s)
+	}
+	t.Logf("level %s, %d rounds, GFLOP/s median (best)", Level(), rounds)
+	for _, s := range benchShapes {
+		a, b, c := operands(s.m, s.n, s.k, s.transA, s.transB)
+		for _, threads := range []int{1, 2} {
+			p := NewPool(threads)
+			var ours, theirs []float64
+			for range rounds {
+				bit := func(x bool) int {
+					if x {
+						return 1
+					}
+					return 0
+				}
+				fmt.Fprintln(in, threads, s.m, s.n, s.k, bit(s.transA), bit(s.transB))
+				answers.Scan()
+				x, err := strconv.ParseFloat(strings.TrimSpace(answers.Text()), 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				theirs = append(theirs, x)
+				MatMul(p, c, s.n, a, b, s.m, s.n, s.k, false)
+				start := time.Now()
+				MatMul(p, c, s.n, a, b, s.m, s.n, s.k, false)
+				ours = append(ours, time.Since(start).Seconds())
+			}
+			p.Close()
+			slices.Sort(ours)
+			slices.Sort(theirs)
+			g := func(x float64) float64 { return 2e-9 * float64(s.m) * float64(s.n) * float64(s.k) / x }
+			t.Logf("%5d x %5d x %5d %5v %5v  %d threads: kernel %5.0f (%5.0f)  OpenBLAS %5.0f (%5.0f)  ratio %.2f (%.2f)",
+				s.m, s.n, s.k, s.transA, s.transB, threads, g(ours[rounds/2]), g(ours[0]), g(theirs[rounds/2]), g(theirs[0]),
+				theirs[rounds/2]/ours[rounds/2], theirs[0]/ours[0])
+		}
+	}
+	in.Close()
+	cmd.Wait()
+}

@@ -1,0 +1,56 @@
+//go:build !noasm
+
+package kernel
+
+import (
+	"strings"
+
+	"golang.org/x/sys/cpu"
+)
+
+//go:generate go run -C _gen .
+
+func assembly() []*level {
+	var ls []*level
+	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
+		l := portable
+		l.name = "avx2"
+		l.tiles = tiles{
+			rows: 6, cols: 16, lanes: 8, maxRows: 256,
+			tile: tileAVX2, transpose: transposeAVX2, copyRows: copyRowsAVX2,
+			packSixes: packSixesAVX2,
+		}
+		ls = append(ls, &l)
+		if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL {
+			l := l
+			l.name = "avx512"
+			l.tiles = tiles{
+				rows: 6, cols: 64, lanes: 16, maxRows: 1024,
+				tile: tileAVX512, transpose: transposeAVX512, copyRows: copyRowsAVX512,
+				packSixes: packSixesAVX2,
+			}
+			ls = append(ls, &l)
+		}
+	}
+	return ls
+}
+
+// CPU describes the processor for manifests: architecture and the features that kernels use or will use.
+func CPU() string {
+	s := []string{"amd64"}
+	for _, f := range []struct {
+		name string
+		has  bool
+	}{
+		{"avx2", cpu.X86.HasAVX2},
+		{"fma", cpu.X86.HasFMA},
+		{"avx512", cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL},
+		{"avx512vnni", cpu.X86.HasAVX512VNNI},
+		{"avx512bf16", cpu.X86.HasAVX512BF16},
+	} {
+		if f.has {
+			s = append(s, f.name)
+		}
+	}
+	return strings.Join(s, " ")
+}
