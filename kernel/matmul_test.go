@@ -285,3 +285,20 @@ func FuzzMatMul(f *testing.F) {
 		})
 	})
 }
+
+// Every element is in exactly one task, whatever the sizes.
+func TestMatMulCutsAllOfC(t *testing.T) {
+	for _, l := range levels {
+		for _, threads := range []int{1, 2, 7, 64} {
+			for m := 1; m < 3000; m += 1 + m/3 {
+				for n := 1; n < 9000; n += 1 + n/3 {
+					j := &matMul{kit: &l.tiles, m: m, n: n, k: 1000}
+					j.cut(threads)
+					if j.rows < 1 || j.cols < 1 || j.rows%l.tiles.rows != 0 || j.cols%l.tiles.cols != 0 {
+						t.Fatalf("%s, %d threads: %dx%d is cut into %dx%d, want whole tiles", l.name, threads, m, n, j.rows, j.cols)
+					}
+				}
+			}
+		}
+	}
+}
