@@ -311,3 +311,13 @@ func (s *Section) newDocument() *Document {
 		Claims: slices.Clone(s.Claims),
 	}
 }
+
+// Compressed says whether SizeBytes is of compressed files.
+func (s *Section) Compressed() bool {
+	for _, f := range s.files {
+		if ext := filepath.Ext(f.path); ext == ".gz" || ext == ".zst" {
+			return true
+		}
+	}
+	return false
+}
