@@ -93,8 +93,8 @@ func (v *interleave) find(section int, j int64) int64 {
 	}
 }
 
-// fractions turns positive shares into whole weights: over the smallest common denominator that meets every share to
-// 1e-9, or else over 2^20. So 0.6 and 0.4 become 3 and 2.
+// fractions turns positive shares into whole weights: over the smallest common denominator up to 2^20 that meets
+// every share to 1e-12, or else over 2^20. So 0.6 and 0.4 become 3 and 2; decimals of six places are met exactly.
 func fractions(shares []float64) []int64 {
 	total := 0.0
 	for _, s := range shares {
@@ -107,7 +107,7 @@ search:
 		for i, s := range shares {
 			exact := float64(s / total * float64(period)) // the conversion keeps processors from fusing, and differing
 			w := math.Round(exact)
-			if w < 1 || math.Abs(exact-w) > 1e-9*float64(period) {
+			if w < 1 || math.Abs(exact-w) > 1e-12*float64(period) {
 				continue search
 			}
 			weights[i] = int64(w)

@@ -160,6 +160,10 @@ func (s *Set) loadRows() ([]DocumentRow, error) {
 	fail := func(err error) ([]DocumentRow, error) {
 		return nil, fmt.Errorf("shard: %s: %w\n\t(make the shards again)", path, err)
 	}
+	// Before anything is parsed: the Parquet reader does not promise to come back from a damaged file.
+	if err := verifyFile(s.dir, s.info.Spans); err != nil {
+		return nil, err
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return fail(err)
