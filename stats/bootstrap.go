@@ -30,6 +30,7 @@ func (o BootstrapOptions) level() float64 {
 
 // Bootstrap estimates stat over n units: the value on all of them, the interval from resamples with replacement
 // (Efron's percentile interval, its tails widened for small n as in Hesterberg 2015, https://arxiv.org/abs/1411.5279).
+// Fewer than SmallN units are too few to resample: the interval is Student's, with the jackknife's standard error.
 // stat gets unit numbers, possibly repeated, and must not keep the slice.
 func Bootstrap(n int, stat func(idx []int) float64, o BootstrapOptions) Estimate {
 	return bootstrap(n, o, stat)
@@ -156,6 +157,13 @@ func bootstrap(n int, o BootstrapOptions, stat func(idx []int) float64) Estimate
 	if n < 2 {
 		return e
 	}
+	if n < SmallN {
+		e.Method = "jackknife, Student's t"
+		e.SE = jackknife(n, stat)
+		r := e.SE * tQuantile(1-(1-level)/2, float64(n-1))
+		e.Low, e.High = e.Value-r, e.Value+r
+		return e
+	}
 	draws := make([]float64, 0, b)
 	rng := rand.NewPCG(o.Seed, 0x7261766e)
 	undefined := 0
@@ -178,6 +186,22 @@ func bootstrap(n int, o BootstrapOptions, stat func(idx []int) float64) Estimate
 	e.Low, e.High = Quantile(draws, tail), Quantile(draws, 1-tail)
 	e.SE = deviation(draws)
 	return e
+}
+
+// jackknife is the standard error from leaving out one unit at a time.
+func jackknife(n int, stat func(idx []int) float64) float64 {
+	without := make([]float64, n)
+	idx := make([]int, n-1)
+	for skip := range n {
+		for i := range idx {
+			idx[i] = i
+			if i >= skip {
+				idx[i]++
+			}
+		}
+		without[skip] = stat(idx)
+	}
+	return deviation(without) * float64(n-1) / math.Sqrt(float64(n))
 }
 
 // fill draws len(idx) units with replacement: one 64-bit output gives two 32-bit draws, scaled by multiplication.

@@ -89,6 +89,13 @@ func TestSameSeedSameInterval(t *testing.T) {
 	}
 }
 
+// Of a mean the jackknife's standard error is s/√n: for 1, 2, 3 it is 1/√3, and t with 2 degrees of freedom 4.30265.
+func TestFewUnitsGetStudentsInterval(t *testing.T) {
+	e := BootstrapMean([]float64{1, 2, 3}, BootstrapOptions{})
+	near(t, "standard error", e.SE, 1/math.Sqrt(3), 1e-12)
+	near(t, "radius", e.Radius(), 4.30265/math.Sqrt(3), 1e-4)
+}
+
 func TestSmallNWarns(t *testing.T) {
 	e := BootstrapMean([]float64{1, 2, 3}, BootstrapOptions{})
 	if len(e.Warnings) != 1 || !strings.Contains(e.Warnings[0], "only 3 units") {
@@ -167,6 +174,22 @@ func TestCoverage(t *testing.T) {
 	}{
 		{"mean of 12 normal", 93, 97, func(r *rand.Rand) (Estimate, float64) {
 			x := make([]float64, 12)
+			for i := range x {
+				x[i] = 5 + r.NormFloat64()
+			}
+			return BootstrapMean(x, o), 5
+		}},
+		{"paired difference, 3 documents", 93, 97, func(r *rand.Rand) (Estimate, float64) {
+			a, b, den := make([]float64, 3), make([]float64, 3), make([]float64, 3)
+			for i := range a {
+				den[i] = 800 + 200*r.Float64()
+				a[i] = den[i] * (1.2 + 0.2*r.NormFloat64())
+				b[i] = a[i] - den[i]*(0.05+0.04*r.NormFloat64())
+			}
+			return PairedRatio(a, b, den, o), 0.05
+		}},
+		{"mean of 9 normal", 93, 97, func(r *rand.Rand) (Estimate, float64) {
+			x := make([]float64, 9)
 			for i := range x {
 				x[i] = 5 + r.NormFloat64()
 			}
