@@ -115,3 +115,52 @@ func TestCompareOpenBLAS(t *testing.T) {
 	in.Close()
 	cmd.Wait()
 }
+
+// Routines beside the products, in the sizes of a model with C 384 and V 8192 on rows of 512 tokens.
+func BenchmarkVectors(b *testing.B) {
+	const rows, c, f, v = 2048, 384, 1024, 8192
+	x, y, z := random(1, rows*f), random(2, rows*f), random(3, rows*f)
+	u, w := random(4, rows*f), random(5, rows*f)
+	rstd, nll, targets, pos := make([]float32, rows), make([]float32, rows), make([]int32, rows), make([]int32, rows)
+	for i := range pos {
+		pos[i] = int32(i % 512)
+	}
+	cos, sin := make([]float32, 512*32), make([]float32, 512*32)
+	RopeTable(cos, sin, 512, 64, 10000)
+	big := make([][]float32, 4)
+	for i := range big {
+		big[i] = random(uint64(i), 12<<20)
+	}
+	logits := random(9, 256*v)
+	step := AdamWParams{LR: 1e-9, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1, GradScale: 1, BC1: 0.5, BC2: 0.5}
+	for _, k := range []struct {
+		name  string
+		bytes int // read and written
+		run   func(p *Pool)
+	}{
+		{"Dot/4096", 8 * 4096, func(*Pool) { Dot(x[:4096], y[:4096]) }},
+		{"Axpy/4096", 12 * 4096, func(*Pool) { Axpy(x[:4096], 0, y[:4096]) }},
+		{"ExpSub/2048", 8 * 2048, func(*Pool) { ExpSub(x[:2048], y[:2048], 3) }},
+		{"Softmax/512", 8 * 512, func(*Pool) { Softmax(x[:512]) }},
+		{"RMSNorm", 8 * rows * c, func(p *Pool) { RMSNorm(p, x, rstd, y, z, rows, c, 1e-5) }},
+		{"RMSNormBackward", 16 * rows * c, func(p *Pool) { RMSNormBackward(p, x, y, z, u, w, rstd, rows, c) }},
+		{"Rope", 8 * rows * c, func(p *Pool) { Rope(p, x, pos, cos, sin, rows, c/64, 64, c, false) }},
+		{"SwiGLU", 12 * rows * f, func(p *Pool) { SwiGLU(p, x, y, z) }},
+		{"SwiGLUBackward", 28 * rows * f, func(p *Pool) { SwiGLUBackward(p, x, y, z, u, w) }},
+		{"CrossEntropy", 8 * 256 * v, func(p *Pool) { CrossEntropy(p, nll, logits, targets, 256, v, 1, true) }},
+		{"SumSquares/12M", 4 * 12 << 20, func(p *Pool) { SumSquares(p, big[0]) }},
+		{"AdamW/12M", 28 * 12 << 20, func(p *Pool) { AdamW(p, big[0], big[1], big[2], big[3], step, true) }},
+	} {
+		for _, threads := range []int{1, 2} {
+			b.Run(fmt.Sprintf("%s/threads=%d", k.name, threads), func(b *testing.B) {
+				clear(big[3])
+				p := NewPool(threads)
+				defer p.Close()
+				for b.Loop() {
+					k.run(p)
+				}
+				b.ReportMetric(1e-9*float64(k.bytes)*float64(b.N)/b.Elapsed().Seconds(), "GB/s")
+			})
+		}
+	}
+}

@@ -15,6 +15,7 @@ func assembly() []*level {
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
 		l := portable
 		l.name = "avx2"
+		vectorsAVX2(&l)
 		l.tiles = tiles{
 			rows: 6, cols: 16, lanes: 8, maxRows: 256,
 			tile: tileAVX2, transpose: transposeAVX2, copyRows: copyRowsAVX2,
@@ -24,6 +25,7 @@ func assembly() []*level {
 		if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL {
 			l := l
 			l.name = "avx512"
+			vectorsAVX512(&l)
 			l.tiles = tiles{
 				rows: 6, cols: 64, lanes: 16, maxRows: 1024,
 				tile: tileAVX512, transpose: transposeAVX512, copyRows: copyRowsAVX512,

@@ -5,8 +5,8 @@ import "math"
 // Constants of the exponential, shared with the assembly: x = n ln2 + r with |r| <= ln2/2, exp(x) = 2^n exp(r), and
 // exp(r) as 1 + r + r*r*P(r), P of degree 5 as in Cephes' expf (Moshier 1984-1992, https://www.netlib.org/cephes/).
 const (
-	expLow   = -87.33654 // ln of the smallest normal number; below it the result is 0
-	expHigh  = 88.37626  // n stays at most 127
+	expLow   = -88      // n is -127 here, whose power of two is taken for 0
+	expHigh  = 88.37626 // n stays at most 127
 	log2e    = 1.44269504088896341
 	ln2High  = 0.693359375
 	ln2Low   = -2.12194440e-4
@@ -21,7 +21,7 @@ const (
 
 func expGeneric(x float32) float32 {
 	if x < expLow {
-		return 0
+		x = expLow
 	}
 	if x > expHigh {
 		x = expHigh

@@ -46,8 +46,10 @@ const (
 func main() {
 	log.SetFlags(0)
 	for name, text := range map[string]string{
-		"matmul_amd64.s": matmulText(),
-		"tiles_amd64.go": tilesGo(),
+		"matmul_amd64.s":  matmulText(),
+		"tiles_amd64.go":  tilesGo(),
+		"vector_amd64.s":  vectorText(),
+		"vector_amd64.go": vectorGo(),
 	} {
 		if err := os.WriteFile(filepath.Join("..", name), []byte(text), 0o666); err != nil {
 			log.Fatal(err)
