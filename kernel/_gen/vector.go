@@ -47,8 +47,9 @@ type routine struct {
 	ptr    map[string]string // registers of the slices
 	offset map[string]int    // of the arguments
 	ret    int
-	block  int  // of the unrolled ones
-	tail   bool // the last, partial block
+	kept   map[constant]string // constants that have a register
+	block  int                 // of the unrolled ones
+	tail   bool                // the last, partial block
 }
 
 var pointers = []string{"DI", "SI", "AX", "BX", "DX", "R8", "R9"}
@@ -121,6 +122,9 @@ func (r *routine) arg(x any, p int) string {
 	case single:
 		return r.r(int(x) * r.parts())
 	case constant:
+		if reg, ok := r.kept[x]; ok {
+			return reg
+		}
 		return string(x) + "<>(SB)"
 	}
 	return fmt.Sprint(x)
@@ -261,13 +265,33 @@ func (r *routine) fold(x v, name string) {
 	r.end()
 }
 
+// preload keeps the constants of exp in registers that only AVX-512 has.
+func (r *routine) preload() {
+	if r.lanes == 8 {
+		return
+	}
+	r.kept = map[constant]string{}
+	for i, c := range constants {
+		if c.name == "negInf" {
+			continue
+		}
+		reg := r.r(16 + i)
+		r.op("VMOVUPS %s, %s", r.arg(c.name, 0), reg)
+		r.kept[c.name] = reg
+	}
+}
+
 // exp replaces x by its exponential; t and y are used up. The way is that of softmax_generic.go.
 func (r *routine) exp(x, t, y v) {
 	// The operand that may be NaN stands last in Intel's order, so that it comes through.
-	r.do("VMOVUPS", constant("expLow"), t)
-	r.do("VMAXPS", x, t, x)
-	r.do("VMOVUPS", constant("expHigh"), t)
-	r.do("VMINPS", x, t, x)
+	low, high := any(constant("expLow")), any(constant("expHigh"))
+	if r.kept == nil {
+		r.do("VMOVUPS", low, t)
+		r.do("VMOVUPS", high, y)
+		low, high = t, y
+	}
+	r.do("VMAXPS", x, low, x)
+	r.do("VMINPS", x, high, x)
 	r.do("VMOVUPS", constant("log2e"), t)
 	r.do("VFMADD213PS", constant("roundBig"), x, t)
 	r.do("VSUBPS", constant("roundBig"), t, y)
@@ -405,6 +429,7 @@ var vectorRoutines = []struct {
 	{"expSub", "float32", []string{"dst []", "x []", "max float32"}, func(r *routine) {
 		r.zero(3)
 		r.scalar("max", 6)
+		r.preload()
 		r.loops(1, func(int) {
 			r.load("x", 0)
 			r.do("VSUBPS", single(6), v(0), v(0))
@@ -418,6 +443,7 @@ var vectorRoutines = []struct {
 	{"expSum", "float32", []string{"x []", "max float32"}, func(r *routine) {
 		r.zero(3)
 		r.scalar("max", 6)
+		r.preload()
 		r.loops(1, func(int) {
 			r.load("x", 0)
 			r.do("VSUBPS", single(6), v(0), v(0))
@@ -474,6 +500,7 @@ var vectorRoutines = []struct {
 		r.end()
 	}},
 	{"swiglu", "", []string{"out []", "gate []", "up []"}, func(r *routine) {
+		r.preload()
 		r.loops(1, func(int) {
 			r.load("gate", 3)
 			r.load("up", 4)
@@ -487,6 +514,7 @@ var vectorRoutines = []struct {
 		r.end()
 	}},
 	{"swigluBack", "", []string{"dgate []", "dup []", "dout []", "gate []", "up []"}, func(r *routine) {
+		r.preload()
 		r.loops(1, func(int) {
 			r.load("gate", 3)
 			r.load("dout", 4)
