@@ -138,6 +138,9 @@ func (s *Set) Verify() error {
 	var errs []error
 	for _, in := range s.info.Sections {
 		sec := s.sections[in.Name]
+		if sec == nil {
+			return fmt.Errorf("shard: %s is closed", s.dir)
+		}
 		for _, f := range []struct {
 			data []byte
 			want FileInfo
@@ -261,5 +264,7 @@ func (s *Set) Close() error {
 }
 
 func (sec *section) close() error {
-	return errors.Join(unmap(sec.bin), unmap(sec.idx))
+	err := errors.Join(unmap(sec.bin), unmap(sec.idx))
+	sec.bin, sec.idx = nil, nil
+	return err
 }

@@ -49,6 +49,7 @@ type Encoder interface {
 const (
 	infoName   = "shards.json"
 	spansName  = "spans.parquet"
+	partPrefix = ".spans-" // of the table while it is not complete
 	infoFormat = 1
 )
 
@@ -156,7 +157,8 @@ func (i *Info) check() error {
 	if i.VocabSize <= 0 {
 		bad("vocab_size is %d, must be positive", i.VocabSize)
 	}
-	if i.Complete && i.Spans.Name != spansName {
+	part := !i.Complete && strings.HasPrefix(i.Spans.Name, partPrefix) && filepath.Base(i.Spans.Name) == i.Spans.Name
+	if i.Spans.Name != spansName && !part {
 		bad("the table of documents is called %q, not %q", i.Spans.Name, spansName)
 	}
 	names := map[string]bool{}

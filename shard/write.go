@@ -41,8 +41,9 @@ type SectionInput struct {
 	Documents iter.Seq2[*corpus.Document, error]
 }
 
-// commitTokens is how much work is done between two notes of what is finished, so that a killed Write can be gone on with.
-const commitTokens = 32 << 20
+// commitTokens is how much work is done between two notes of what is finished, so that a killed Write can be gone on
+// with. Tests make it less.
+var commitTokens int64 = 32 << 20
 
 // Write tokenises sections into dir. What an earlier Write left there is kept where it is still right, and replaced or
 // removed where it is not. Until all is done shards.json says that it is not complete, and Open refuses the folder.
@@ -52,7 +53,8 @@ func Write(ctx context.Context, dir string, sections []SectionInput, o WriterOpt
 		return nil, err
 	}
 	if w.keep(); w.unchanged() {
-		return w.was, nil
+		w.info = *w.was
+		return w.was, w.tidy()
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("shard: %w", err)
@@ -67,10 +69,12 @@ func Write(ctx context.Context, dir string, sections []SectionInput, o WriterOpt
 			continue
 		}
 		w.task.Note(s.Name)
-		if w.done[i], err = w.section(ctx, s); err != nil {
-			return nil, err
+		d, err := w.section(ctx, s)
+		if err != nil {
+			return nil, errors.Join(err, w.commit(false)) // finished sections are kept
 		}
-		if since += w.done[i].info.Tokens; since >= commitTokens {
+		w.done[i] = d
+		if since += d.info.Tokens; since >= commitTokens {
 			since = 0
 			if err := w.commit(false); err != nil {
 				return nil, err
@@ -95,6 +99,7 @@ type writer struct {
 	info     Info
 	was      *Info      // of an earlier Write, or nil
 	done     []*written // by section; nil: still to do
+	part     int        // number of the next table that is not complete
 	task     *progress.Task
 }
 
@@ -158,6 +163,9 @@ func (w *writer) keep() {
 		return // nothing there, or nothing that can be trusted
 	}
 	w.was = was
+	if _, err := fmt.Sscanf(was.Spans.Name, partPrefix+"%d.parquet", &w.part); err == nil {
+		w.part++
+	}
 	if was.Tokenizer != w.info.Tokenizer || was.VocabSize != w.info.VocabSize || was.Separators != w.info.Separators ||
 		was.BOS != w.info.BOS || was.EOS != w.info.EOS {
 		return
@@ -175,7 +183,7 @@ func (w *writer) keep() {
 			if verifyFile(w.dir, was.Spans) != nil {
 				return
 			}
-			data, err := os.ReadFile(filepath.Join(w.dir, spansName))
+			data, err := os.ReadFile(filepath.Join(w.dir, was.Spans.Name))
 			if err == nil {
 				rows, err = readDocumentRows(data, was.Documents())
 			}
@@ -205,7 +213,9 @@ func (w *writer) unchanged() bool {
 	return true
 }
 
-// commit writes spans.parquet and, last, shards.json for the sections that are done.
+// commit writes the table of documents and, last, shards.json for the sections that are done. Until all are, the table
+// has a name of its own for each contents, so that shards.json never speaks of a table that has been replaced: a kill
+// between the two leaves the ones before.
 func (w *writer) commit(complete bool) error {
 	w.info.Complete, w.info.Sections = complete, []SectionInfo{}
 	var rows []DocumentRow
@@ -215,7 +225,12 @@ func (w *writer) commit(complete bool) error {
 			rows = append(rows, d.rows...)
 		}
 	}
-	f, err := createHashed(filepath.Join(w.dir, spansName))
+	name := spansName
+	if !complete {
+		name = fmt.Sprintf("%s%d.parquet", partPrefix, w.part)
+		w.part++
+	}
+	f, err := createHashed(filepath.Join(w.dir, name))
 	if err != nil {
 		return err
 	}
@@ -235,6 +250,29 @@ func (w *writer) commit(complete bool) error {
 	}
 	if err := atomicfile.WriteFile(filepath.Join(w.dir, infoName), buf.Bytes()); err != nil {
 		return fmt.Errorf("shard: %w", err)
+	}
+	return w.tidy()
+}
+
+// tidy removes the tables that shards.json no longer speaks of, and what killed writers have left of our own files.
+func (w *writer) tidy() error {
+	entries, err := os.ReadDir(w.dir)
+	if err != nil {
+		return fmt.Errorf("shard: %w", err)
+	}
+	ours := map[string]bool{infoName: true, spansName: true}
+	for _, s := range w.sections {
+		ours[s.Name+".bin"], ours[s.Name+".idx"] = true, true
+	}
+	for _, e := range entries {
+		name := e.Name()
+		final, _, temporary := strings.Cut(strings.TrimPrefix(name, "."), ".tmp") // as package atomicfile names them
+		temporary = temporary && name[0] == '.' && (ours[final] || strings.HasPrefix(final, partPrefix))
+		if temporary || strings.HasPrefix(name, partPrefix) && name != w.info.Spans.Name {
+			if err := os.Remove(filepath.Join(w.dir, name)); err != nil {
+				return fmt.Errorf("shard: %w", err)
+			}
+		}
 	}
 	return nil
 }
@@ -295,8 +333,10 @@ func (w *writer) section(ctx context.Context, s SectionInput) (*written, error) 
 	if _, err := idx.Write(appendIndex(nil, w.code, lengths)); err != nil {
 		return nil, fmt.Errorf("shard: %w", err)
 	}
-	d.info.Idx, err = idx.commit()
-	return d, err
+	if d.info.Idx, err = idx.commit(); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // hashedFile is a file that is written once, atomically, and hashed on the way.

@@ -229,6 +229,22 @@ func TestKeep(t *testing.T) {
 	}
 }
 
+// A reader that fails, or a person who stops it, costs the section at work and no other.
+func TestKeepAfterError(t *testing.T) {
+	fresh, dir := t.TempDir(), t.TempDir()
+	writeSet(t, fresh, three(), WriterOptions{})
+	in := three()
+	in[2].Documents = func(yield func(*corpus.Document, error) bool) { yield(nil, errTorn) }
+	_, err := Write(context.Background(), dir, in, WriterOptions{Tokenizer: narrow})
+	check(t, err, errTorn.Error())
+	var read []string
+	writeSet(t, dir, counted(three(), &read), WriterOptions{})
+	if got := fmt.Sprint(read); got != "[tiny]" {
+		t.Errorf("read %s, want [tiny]", got)
+	}
+	same(t, folder(t, dir), folder(t, fresh))
+}
+
 // A section whose source is not known is done again each time.
 func TestUnknownSource(t *testing.T) {
 	dir := t.TempDir()
