@@ -7,7 +7,7 @@ import (
 )
 
 // lossRows bounds how many rows of logits are held at once.
-const lossRows = 32
+const lossRows = 128
 
 // window is a part of a text to be scored: targets text[from:to], seen after BOS and text[start:from].
 type window struct {
