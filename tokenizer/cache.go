@@ -16,7 +16,7 @@ type cache struct {
 const (
 	maxKey     = 24      // bytes of the longest word that is kept
 	maxIDs     = 9       // ids of the longest encoding that is kept
-	firstCache = 1 << 9  // entries at the start
+	firstCache = 1 << 10 // entries at the start
 	lastCache  = 1 << 16 // and at most: 4 MiB for each encoder
 )
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"ravn/internal/sampledata"
@@ -14,11 +15,23 @@ import (
 // mistral loads the tokenizer of Mistral-7B-v0.1 from the sample data.
 func mistral(t testing.TB) *Tokenizer {
 	t.Helper()
-	tok, err := Load(filepath.Join(sampledata.Dir(t), "tokenizers", "mistral-7b-v0.1.model"))
+	dir := sampledata.Dir(t)
+	tok, err := loadMistral(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return tok
+}
+
+var (
+	mistralOnce sync.Once
+	mistralTok  *Tokenizer
+	mistralErr  error
+)
+
+func loadMistral(dir string) (*Tokenizer, error) {
+	mistralOnce.Do(func() { mistralTok, mistralErr = Load(filepath.Join(dir, "tokenizers", "mistral-7b-v0.1.model")) })
+	return mistralTok, mistralErr
 }
 
 // vector is one row of the reference's answers.

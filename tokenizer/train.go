@@ -65,10 +65,12 @@ func (o *TrainOptions) Validate() error {
 		switch {
 		case s == "" || !utf8.ValidString(s) || len(s) > maxPieceBytes:
 			errs = append(errs, fmt.Errorf("piece %q must be UTF-8 of 1 to %d bytes", s, maxPieceBytes))
-		case seen[s] || isByte:
+		case strings.Trim(s, " "+spaceMark) == "":
+			errs = append(errs, fmt.Errorf("piece %q is spaces alone (WhitespacePieces makes pieces of those)", s))
+		case seen[marked(s)] || isByte:
 			errs = append(errs, fmt.Errorf("piece %q occurs twice", s))
 		}
-		seen[s] = true
+		seen[marked(s)] = true
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("tokenizer: train: %w", err)
@@ -96,11 +98,6 @@ func Train(ctx context.Context, texts iter.Seq[string], o TrainOptions) (*Tokeni
 	if o.WhitespacePieces {
 		runs = spaceRunMax - 1
 	}
-	for _, c := range chars {
-		if slices.ContainsFunc(o.UserDefined, func(s string) bool { return s == string(c) }) {
-			return nil, fmt.Errorf("tokenizer: train: user-defined piece %q is a character of the texts (leave it out, it gets a piece)", string(c))
-		}
-	}
 	numMerges := o.VocabSize - len(pieces) - runs - len(chars)
 	if numMerges < 0 {
 		return nil, fmt.Errorf("tokenizer: train: VocabSize %d is too small: %d pieces are needed before the first merge (raise it, or lower CharacterCoverage)",
@@ -118,8 +115,7 @@ func Train(ctx context.Context, texts iter.Seq[string], o TrainOptions) (*Tokeni
 	}
 	base := len(pieces)
 	add := func(s string) {
-		s = strings.ReplaceAll(s, " ", spaceMark)
-		pieces = append(pieces, piece{text: s, score: float32(base - len(pieces)), kind: Normal})
+		pieces = append(pieces, piece{text: marked(s), score: float32(base - len(pieces)), kind: Normal})
 	}
 	for _, s := range merged {
 		add(s)
@@ -139,10 +135,14 @@ func Train(ctx context.Context, texts iter.Seq[string], o TrainOptions) (*Tokeni
 
 const spaceRunMax = 16
 
+// marked is the form of a piece in a file.
+func marked(s string) string { return strings.ReplaceAll(s, " ", spaceMark) }
+
+// pieceSet holds pieces in the form of text.
 func pieceSet(list []string) map[string]int32 {
 	set := make(map[string]int32, len(list))
 	for _, s := range list {
-		set[s] = 0
+		set[strings.ReplaceAll(s, spaceMark, " ")] = 0
 	}
 	return set
 }
@@ -154,10 +154,10 @@ func metaPieces(o *TrainOptions) []piece {
 		pieces = append(pieces, piece{"<pad>", 0, Control})
 	}
 	for _, s := range o.Control {
-		pieces = append(pieces, piece{s, 0, Control})
+		pieces = append(pieces, piece{marked(s), 0, Control})
 	}
 	for _, s := range o.UserDefined {
-		pieces = append(pieces, piece{s, 0, UserDefined})
+		pieces = append(pieces, piece{marked(s), 0, UserDefined})
 	}
 	for b := range 256 {
 		pieces = append(pieces, piece{byteName(byte(b)), 0, Byte})
