@@ -20,7 +20,7 @@ func Normalize(raw string) (id string, known bool) {
 	if id, ok := spellings[s]; ok {
 		return id, true
 	}
-	if len(s) < 200 && exception.MatchString(s) { // "CC0, except the drawings" needs a person
+	if len(s) < 200 && exception.MatchString(strings.ReplaceAll(s, "is not a law firm", "")) { // "CC0, except the drawings" needs a person
 		return text, false
 	}
 	found := map[string]bool{}
