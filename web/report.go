@@ -1,0 +1,156 @@
+// Package web makes pages from run folders: self-contained HTML with charts drawn as SVG in Go.
+//
+// A page loads nothing from elsewhere, follows the reader's choice of light or dark, says in words what each chart shows,
+// and is made from plain values, so that it can also be made of a run that is empty, running or stopped.
+package web
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"html/template"
+
+	"ravn/stats"
+)
+
+// Report is what the page of a run shows. Empty parts are said to be missing.
+type Report struct {
+	Name     string
+	Note     string
+	State    string   // "finished", "running, stage train", ...
+	Small    bool     // small or synthetic material: said beside every number
+	Verdict  []string // the outcome in sentences
+	Version  string
+	Machine  string
+	Phases   []Phase
+	Corpus   []CorpusRow
+	Reasons  []ReasonRow
+	Overlaps []string // benchmark text found in the training text
+	Rights   *Rights
+	Scores   []ScoreRow
+	Changes  []ChangeRow
+	Trace    *Trace
+	Files    []File
+}
+
+// Phase is one training phase.
+type Phase struct {
+	Name  string
+	Steps int // planned
+	Loss  []Point
+	LR    []Point
+	Bits  []Series // bits per byte on held-out text, a series a language
+}
+
+// Point is a value at a step.
+type Point struct {
+	Step  int
+	Value float64
+}
+
+// Series is a named curve.
+type Series struct {
+	Name   string
+	Points []Point
+}
+
+// CorpusRow is a section's counts. In = Kept + Heldout + Removed.
+type CorpusRow struct {
+	Section, License, Language, Role string
+	In, Kept, Heldout, Removed       int64 // documents
+	Bytes, Tokens                    int64 // kept
+}
+
+// ReasonRow counts removed documents.
+type ReasonRow struct {
+	Section, Reason string
+	Documents       int64
+}
+
+// Rights is the gate's decision.
+type Rights struct {
+	Allowed  bool
+	License  string
+	Why      string
+	Findings []RightsRow
+}
+
+// RightsRow is the finding on one section.
+type RightsRow struct {
+	Section, License, Class, Verdict, Reason string
+	Tokens                                   int64
+	Share                                    float64
+	Examples                                 []string
+}
+
+// ScoreRow is one model on one data set.
+type ScoreRow struct {
+	Dataset, Metric, Model string
+	Estimate               stats.Estimate
+	Warnings               []string
+}
+
+// ChangeRow is the paired difference of result and base.
+type ChangeRow struct {
+	Dataset, Group, Metric string
+	Base, Result           float64
+	Difference             stats.Estimate
+	Verdict                string // "better", "worse", "~"
+}
+
+// Trace is what one step read.
+type Trace struct {
+	Step  int
+	Spans []TraceSpan
+}
+
+// TraceSpan is a piece of a document.
+type TraceSpan struct {
+	Row, At, Len                int
+	Section, Document, Licenses string
+}
+
+// File is a file of the run folder, relative to the report.
+type File struct{ Path, What string }
+
+//go:embed report.html
+var reportHTML string
+
+var reportTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
+	"chart":   chart,
+	"colors":  func() []int { return make([]int, 6) },
+	"count":   count,
+	"percent": func(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) },
+	"number":  func(x float64) string { return fmt.Sprintf("%.3f", x) },
+	"value":   func(e stats.Estimate) string { return fmt.Sprintf("%.3f", e.Value) },
+	"interval": func(e stats.Estimate) string {
+		return fmt.Sprintf("[%.3f, %.3f]", e.Low, e.High)
+	},
+	"lossChart": func(p Phase) template.HTML {
+		return chart(p.Name+": training loss", "nats per token", p.Steps, []Series{{"loss", p.Loss}})
+	},
+	"rateChart": func(p Phase) template.HTML {
+		return chart(p.Name+": learning rate", "rate", p.Steps, []Series{{"learning rate", p.LR}})
+	},
+	"bitsChart": func(p Phase) template.HTML {
+		return chart(p.Name+": held-out text", "bits per byte", p.Steps, p.Bits)
+	},
+}).Parse(reportHTML))
+
+// HTML makes the page.
+func (r *Report) HTML() ([]byte, error) {
+	var buf bytes.Buffer
+	if err := reportTemplate.Execute(&buf, r); err != nil {
+		return nil, fmt.Errorf("web: report of %s: %w", r.Name, err)
+	}
+	return buf.Bytes(), nil
+}
+
+// count writes a whole number with thin spaces between thousands.
+func count(n int64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "\u202f" + s[i:]
+	}
+	return s
+}
