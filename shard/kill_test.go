@@ -54,7 +54,7 @@ func TestKilledWrite(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "shards")
 	r := rand.New(rand.NewPCG(1, 2))
 	killed, most := 0, 0
-	for try := 0; ; try++ {
+	for try := 0; ; try++ { // with more and more time, so that it ends on a slow machine too
 		if try == 100 {
 			t.Fatal("it does not come to an end: nothing is kept of what was finished")
 		}
@@ -63,7 +63,7 @@ func TestKilledWrite(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		kill := time.AfterFunc(time.Duration(20+r.IntN(100))*time.Millisecond, func() { cmd.Process.Kill() })
+		kill := time.AfterFunc(time.Duration(20+r.IntN(100)+10*try)*time.Millisecond, func() { cmd.Process.Kill() })
 		err := cmd.Wait()
 		kill.Stop()
 		if err == nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -28,6 +29,8 @@ type OrderOptions struct {
 	// AcrossDocuments lets attention and targets run on from one document into the next, as was usual in 2024: one
 	// segment a row, and the target of every token is the next one of the stream.
 	AcrossDocuments bool
+	// Skip is how many rows of each section earlier phases have read, as RowsRead tells; reading goes on behind them.
+	Skip map[string]int64
 }
 
 // Order says what each step reads: a pure function of its options and the shards. It may be used from several
@@ -36,6 +39,7 @@ type Order struct {
 	set        *Set
 	options    OrderOptions
 	streams    []*stream // of the mixture's sections, by name
+	skip       []int64   // rows of each that were read before
 	interleave *interleave
 	hash       string
 }
@@ -82,6 +86,11 @@ func NewOrder(s *Set, o OrderOptions) (*Order, error) {
 	if math.IsInf(sum, 0) {
 		bad("data.mixture: the sum of shares is too large")
 	}
+	for _, name := range slices.Sorted(maps.Keys(o.Skip)) {
+		if n := o.Skip[name]; n < 0 || n > math.MaxInt64/4/int64(max(o.T, 1)) {
+			bad("shard: section %q has %d rows to skip", name, n)
+		}
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -90,6 +99,7 @@ func NewOrder(s *Set, o OrderOptions) (*Order, error) {
 	shares := make([]float64, len(mixture))
 	for i, m := range mixture {
 		r.streams = append(r.streams, newStream(s.sections[m.Section], o.Seed, o.T))
+		r.skip = append(r.skip, o.Skip[m.Section])
 		shares[i] = m.Share
 	}
 	r.interleave = newInterleave(fractions(shares))
@@ -105,6 +115,9 @@ func (o *Order) computeHash() string {
 	for i, st := range o.streams {
 		in := st.section.info
 		fmt.Fprintf(h, "section %q %d %s %s\n", in.Name, o.interleave.weights[i], in.Bin.SHA256, in.Idx.SHA256)
+		if o.skip[i] > 0 {
+			fmt.Fprintf(h, "from row %d\n", o.skip[i])
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
@@ -139,7 +152,7 @@ func (o *Order) visit(step int, f func(row int, st *stream, at int64) error) err
 	for r := range o.options.Rows {
 		s := o.interleave.section(first + int64(r))
 		st := o.streams[s]
-		if err := f(r, st, st.row(counts[s])); err != nil {
+		if err := f(r, st, st.row(o.skip[s]+counts[s])); err != nil {
 			return err
 		}
 		counts[s]++
@@ -196,11 +209,30 @@ func (o *Order) Batch(step int) (*model.Batch, error) {
 
 // Epochs says how often each section of the mixture is read in the whole run, 1 being once.
 func (o *Order) Epochs() map[string]float64 {
-	counts := make([]int64, len(o.streams))
-	o.interleave.counts(counts, int64(o.options.Steps)*int64(o.options.Rows))
+	counts := o.total()
 	epochs := map[string]float64{}
 	for i, st := range o.streams {
 		epochs[st.section.info.Name] = float64(counts[i]) * float64(st.rowLen) / float64(st.tokens)
 	}
 	return epochs
+}
+
+// RowsRead says how many rows of each section are read when the run is over, skipped ones included: the Skip of a run
+// that comes after with rows of the same length.
+func (o *Order) RowsRead() map[string]int64 {
+	read := maps.Clone(o.options.Skip)
+	if read == nil {
+		read = map[string]int64{}
+	}
+	for i, n := range o.total() {
+		read[o.streams[i].section.info.Name] += n
+	}
+	return read
+}
+
+// total is the number of rows of each section in the whole run.
+func (o *Order) total() []int64 {
+	counts := make([]int64, len(o.streams))
+	o.interleave.counts(counts, int64(o.options.Steps)*int64(o.options.Rows))
+	return counts
 }

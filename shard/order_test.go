@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"os/exec"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -517,6 +518,51 @@ func TestFractions(t *testing.T) {
 			t.Errorf("fractions(%v) = %v, want %v", c.shares, got, c.want)
 		}
 	}
+}
+
+// Two phases, the second with the first's rows skipped, read what one phase of both lengths reads; another mixture goes on
+// in each section where the first left off.
+func TestSkip(t *testing.T) {
+	dir := t.TempDir()
+	writeSet(t, dir, three(), WriterOptions{})
+	set := openSet(t, dir)
+	o := OrderOptions{Mixture: []Share{{"wiki", 0.6}, {"adl", 0.4}}, Seed: 8, Rows: 5, T: 20, Steps: 12}
+	whole := newOrder(t, set, o)
+	o.Steps = 7
+	first := newOrder(t, set, o)
+	if diff := cmp.Diff(first.RowsRead(), map[string]int64{"wiki": 21, "adl": 14}); diff != "" {
+		t.Error(diff)
+	}
+	o.Skip, o.Steps = first.RowsRead(), 5
+	second := newOrder(t, set, o)
+	for step := 1; step <= 5; step++ {
+		if diff := cmp.Diff(batch(t, second, step), batch(t, whole, 7+step)); diff != "" {
+			t.Errorf("step %d of the second phase:\n%s", step, diff)
+		}
+	}
+	if diff := cmp.Diff(second.RowsRead(), whole.RowsRead()); diff != "" {
+		t.Error(diff)
+	}
+	if first.Hash() == second.Hash() {
+		t.Error("skipped rows do not change the hash")
+	}
+	o.Mixture = []Share{{"wiki", 1}}
+	alone := batch(t, newOrder(t, set, o), 1)
+	// The wiki rows of steps 8 and 9 of the whole run are its rows 22 to 27; the phase of wiki alone begins with 22.
+	spans, err := whole.Spans(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(spans, func(s Span) bool { return s.Section == "wiki" })
+	if diff := cmp.Diff(alone.Tokens[:20], batch(t, whole, 8).Tokens[spans[i].Row*20:][:20]); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(newOrder(t, set, o).RowsRead(), map[string]int64{"wiki": 21 + 25, "adl": 14}); diff != "" {
+		t.Error(diff)
+	}
+	o.Skip = map[string]int64{"wiki": -1}
+	_, err = NewOrder(set, o)
+	check(t, err, `section "wiki" has -1 rows to skip`)
 }
 
 func TestEpochs(t *testing.T) {

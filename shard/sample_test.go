@@ -95,3 +95,31 @@ func TestGigawordSample(t *testing.T) {
 		}
 	}
 }
+
+// The whole sample, 48 MB, from text files to shards: reading, normalising, encoding, hashing, writing.
+func BenchmarkGigawordToShards(b *testing.B) {
+	data := sampledata.Dir(b)
+	tok, err := tokenizer.Load(filepath.Join(data, "tokenizers", "mistral-7b-v0.1.model"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	tokens := int64(0)
+	for b.Loop() {
+		c, err := corpus.Open(filepath.Join(data, "gigaword-sample", "sections"), corpus.OpenOptions{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		var in []SectionInput
+		for _, s := range c.Sections {
+			in = append(in, SectionInput{Name: s.Name, License: s.License, Language: s.Language, Documents: s.Documents()})
+		}
+		info := writeSet(b, b.TempDir(), in, WriterOptions{Tokenizer: tok})
+		bytes := int64(0)
+		for _, s := range info.Sections {
+			bytes += s.TextBytes
+		}
+		b.SetBytes(bytes)
+		tokens += info.Tokens()
+	}
+	b.ReportMetric(float64(tokens)/b.Elapsed().Seconds()/1e6, "Mtokens/s")
+}

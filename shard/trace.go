@@ -89,21 +89,21 @@ func (o *Order) StepsOf(section, document string) ([]Sighting, error) {
 // place lies, to when these rows are read.
 func (o *Order) sightings(dst []Sighting, s int, number int32, rows []DocumentRow) []Sighting {
 	st := o.streams[s]
-	total := int64(o.options.Steps) * int64(o.options.Rows)
-	counts := make([]int64, len(o.streams))
-	o.interleave.counts(counts, total)
-	// Rows that are read lie in blocks that are begun, so the epochs that can be seen end where the last block does.
-	end := (counts[s] + st.block - 1) / st.block * st.block * st.rowLen
-	for e := int64(0); e*st.tokens < end; e++ {
+	first := o.skip[s] // of the rows that are read: [first, end)
+	end := first + o.total()[s]
+	// They lie in these blocks, so the epochs that can be seen do.
+	low := first / st.block * st.block * st.rowLen
+	high := (end + st.block - 1) / st.block * st.block * st.rowLen
+	for e := low / st.tokens; e*st.tokens < high; e++ {
 		ep := st.epoch(e)
 		place := ep.documents.inverse()[number]
 		from, to := e*st.tokens+ep.starts[place], e*st.tokens+ep.starts[place+1]
-		for row := from / st.rowLen; row*st.rowLen < min(to, end); row++ {
+		for row := from / st.rowLen; row*st.rowLen < min(to, high); row++ {
 			j := st.reads(row)
-			if j >= counts[s] {
+			if j < first || j >= end {
 				continue
 			}
-			global := o.interleave.find(s, j)
+			global := o.interleave.find(s, j-first)
 			a, b := max(from, row*st.rowLen), min(to, (row+1)*st.rowLen)
 			p := piece{int(a - row*st.rowLen), int(b - a), number, a - from, e}
 			dst = append(dst, Sighting{
