@@ -22,8 +22,8 @@ type Use struct {
 
 // Policy says what the result is for.
 type Policy struct {
-	Purpose    string // "release" (default): weights for everybody; "research": weights stay within a project
-	ShareAlike string // "allow" or "refuse" (default): whether share-alike text may be in the model
+	Purpose    string `json:"purpose"`     // "release" (default): weights for everybody; "research": weights stay within a project
+	ShareAlike string `json:"share_alike"` // "allow" or "refuse" (default): whether share-alike text may be in the model
 }
 
 // Verdict of a finding.
