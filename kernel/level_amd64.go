@@ -19,7 +19,7 @@ func assembly() []*level {
 		l.tiles = tiles{
 			rows: 6, cols: 16, lanes: 8, maxRows: 256,
 			tile: tileAVX2, transpose: transposeAVX2, copyRows: copyRowsAVX2,
-			packSixes: packSixesAVX2,
+			packSixes: packSixesAVX2, sweep: sweepAVX2,
 		}
 		ls = append(ls, &l)
 		if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL {
@@ -29,7 +29,7 @@ func assembly() []*level {
 			l.tiles = tiles{
 				rows: 6, cols: 64, lanes: 16, maxRows: 1024,
 				tile: tileAVX512, transpose: transposeAVX512, copyRows: copyRowsAVX512,
-				packSixes: packSixesAVX2,
+				packSixes: packSixesAVX2, sweep: sweepAVX512, turned: turnedAVX512[:],
 			}
 			ls = append(ls, &l)
 		}

@@ -68,13 +68,13 @@ func MatMul(p *Pool, c []float32, ldc int, a, b Mat, m, n, k int, add bool) {
 // blockK is the longest running sum over k.
 const blockK = 384
 
-// kBlock returns the size of the blocks that k is cut into: as equal as multiples of 8 allow, and at most blockK.
+// kBlock returns the size of the blocks that k is cut into: as equal as multiples of 16 allow, and at most blockK.
 func kBlock(k int) int {
 	blocks := (k + blockK - 1) / blockK
 	if blocks <= 1 {
 		return k
 	}
-	return ((k+blocks-1)/blocks + 7) &^ 7
+	return ((k+blocks-1)/blocks + 15) &^ 15
 }
 
 // tiles is how one level multiplies: a register tile of rows x cols, whose columns come in groups of lanes, and what
@@ -87,6 +87,32 @@ type tiles struct {
 	transpose func(dst, src *float32, dstStride, srcStride, quads int)
 	copyRows  func(dst, src *float32, dstStride, srcStride, rows, cols int)
 	packSixes func(dst, src *float32, panelStride, srcStride, panels int) // nil, or rows is 6
+
+	// For few rows of A, reading B as it lies. sweep adds to rows of sums that are sweepStride apart; turned has a
+	// routine for each number of rows, which wants whole lanes, k a multiple of 16, and B stored transposed.
+	sweep  func(t *tile)
+	turned []func(t *tile)
+}
+
+// maxSweep is the most rows of A that sweep takes; sweepStride stands in the assembly.
+const (
+	maxSweep    = 4
+	sweepStride = maxCols + 16
+)
+
+// sweepGroups runs a sweep over most of k in groups of depth, and one by one over the rest.
+func sweepGroups(t *tile, depth int, group, single func(t *tile)) {
+	k := t.k
+	t.k = k - k%depth
+	if t.k > 0 {
+		group(t)
+	}
+	if k > t.k {
+		t.a, t.b = t.a[t.k*t.aCol:], t.b[t.k*t.bRow:]
+		t.k = k - t.k
+		single(t)
+	}
+	t.k = k
 }
 
 // tile is one call of the innermost routine: c = a·b or c += a·b, summed over k from zero. Strides are in elements;
@@ -121,6 +147,7 @@ var matMuls = sync.Pool{New: func() any {
 type scratch struct {
 	t    tile
 	a, b []float32
+	sums []float32 // of a sweep
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -190,43 +217,114 @@ func (j *matMul) rectangle(s *scratch, i0, i1, j0, j1 int) {
 	if n := step*kit.cols + kit.lanes; cap(s.b) < n {
 		s.b = make([]float32, max(n, 1<<13))
 	}
-	// A few rows read B where it lies. A few columns read A where it lies; its rows can be broadcast from anywhere,
-	// but going down the columns of a large matrix is slow.
-	packB := j.b.Trans || i1-i0 > 4*kit.rows
+	rows := i1 - i0
+	if rows <= kit.rows {
+		j.fewRows(s, i0, i1, j0, j1, step)
+		return
+	}
+	// The rows of A can be broadcast from anywhere, but going down the columns of a large matrix is slow.
 	packA := j.a.Trans && j1-j0 > kit.cols
 	if n := (i1-i0)*step + kit.cols; packA && cap(s.a) < n {
 		s.a = make([]float32, max(n, 1<<13))
 	}
 	down := Mat{Data: j.a.Data, Stride: j.a.Stride, Trans: !j.a.Trans} // A as (k, m)
 	for k0 := 0; k0 < j.k; k0 += step {
-		t.k = min(step, j.k-k0)
-		t.add = j.add || k0 > 0
+		t.k, t.add = min(step, j.k-k0), j.add || k0 > 0
 		if packA {
 			kit.packPanels(s.a[:cap(s.a)], down, k0, t.k, i0, i1)
 		}
 		for col := j0; col < j1; col += kit.cols {
-			t.cols = min(kit.cols, j1-col)
-			if packB || t.cols%kit.lanes != 0 {
-				t.bRow = (t.cols + kit.lanes - 1) / kit.lanes * kit.lanes
-				kit.pack(s.b[:cap(s.b)], t.bRow, j.b, k0, t.k, col, t.cols)
-				t.b = s.b
-			} else {
-				t.b, t.bRow = j.b.Data[j.b.at(k0, col):], j.b.Stride
+			j.panel(s, i0, i1, k0, col, min(kit.cols, j1-col), packA)
+		}
+	}
+}
+
+// panel adds block k0 of the sums of cols columns from col.
+func (j *matMul) panel(s *scratch, i0, i1, k0, col, cols int, packA bool) {
+	kit, t := j.kit, &s.t
+	t.cols, t.cRow = cols, j.ldc
+	t.bRow = (cols + kit.lanes - 1) / kit.lanes * kit.lanes
+	kit.pack(s.b[:cap(s.b)], t.bRow, j.b, k0, t.k, col, cols)
+	t.b = s.b
+	for i := i0; i < i1; i += kit.rows {
+		t.rows = min(kit.rows, i1-i)
+		if packA {
+			t.a, t.aRow, t.aCol = s.a[(i-i0)*t.k:], 1, t.rows
+		} else {
+			j.direct(t, i, k0)
+		}
+		t.c = j.c[i*j.ldc+col:]
+		kit.tile(t)
+	}
+}
+
+// direct lets the tile read A where it lies.
+func (j *matMul) direct(t *tile, i, k0 int) {
+	t.a, t.aRow, t.aCol = j.a.Data[j.a.at(i, k0):], j.a.Stride, 1
+	if j.a.Trans {
+		t.aRow, t.aCol = 1, j.a.Stride
+	}
+}
+
+// fewRows is rectangle for no more rows than a tile has. The sums over k are the same, but B is read once, so it is
+// read as it lies and along its rows.
+func (j *matMul) fewRows(s *scratch, i0, i1, j0, j1, step int) {
+	kit, t := j.kit, &s.t
+	rows := i1 - i0
+	each := func(yield func(k0 int) bool) {
+		for k0 := 0; k0 < j.k; k0 += step {
+			t.k, t.add, t.rows = min(step, j.k-k0), j.add || k0 > 0, rows
+			if !yield(k0) {
+				return
 			}
-			t.cRow = j.ldc
-			for i := i0; i < i1; i += kit.rows {
-				t.rows = min(kit.rows, i1-i)
-				switch {
-				case packA:
-					t.a, t.aRow, t.aCol = s.a[(i-i0)*t.k:], 1, t.rows
-				case j.a.Trans:
-					t.a, t.aRow, t.aCol = j.a.Data[j.a.at(i, k0):], 1, j.a.Stride
-				default:
-					t.a, t.aRow, t.aCol = j.a.Data[j.a.at(i, k0):], j.a.Stride, 1
-				}
-				t.c = j.c[i*j.ldc+col:]
-				kit.tile(t)
+		}
+	}
+	if !j.b.Trans && rows <= maxSweep && kit.sweep != nil {
+		for k0 := range each {
+			j.sweepBlock(s, i0, i1, j0, j1, k0)
+		}
+		return
+	}
+	whole := j0
+	if j.b.Trans && !j.a.Trans && rows < len(kit.turned) {
+		whole += (j1 - j0) / kit.lanes * kit.lanes
+	}
+	for col := j0; col < whole; col += kit.lanes {
+		for k0 := range each {
+			if t.k%16 != 0 {
+				j.panel(s, i0, i1, k0, col, kit.lanes, false)
+				continue
 			}
+			j.direct(t, i0, k0)
+			t.b, t.bRow = j.b.Data[j.b.at(k0, col):], j.b.Stride
+			t.c, t.cRow = j.c[i0*j.ldc+col:], j.ldc
+			kit.turned[rows](t)
+		}
+	}
+	for col := whole; col < j1; col += kit.cols {
+		for k0 := range each {
+			j.panel(s, i0, i1, k0, col, min(kit.cols, j1-col), false)
+		}
+	}
+}
+
+// sweepBlock adds block k0 of all columns, row of B by row of B.
+func (j *matMul) sweepBlock(s *scratch, i0, i1, j0, j1, k0 int) {
+	t := &s.t
+	if s.sums == nil {
+		s.sums = make([]float32, maxSweep*sweepStride)
+	}
+	clear(s.sums)
+	j.direct(t, i0, k0)
+	t.b, t.bRow = j.b.Data[j.b.at(k0, j0):], j.b.Stride
+	t.c, t.cols = s.sums, j1-j0
+	j.kit.sweep(t)
+	for i := i0; i < i1; i++ {
+		c, sums := j.c[i*j.ldc+j0:i*j.ldc+j1], s.sums[(i-i0)*sweepStride:]
+		if t.add {
+			active.add(c, sums[:len(c)])
+		} else {
+			copy(c, sums)
 		}
 	}
 }

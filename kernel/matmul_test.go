@@ -121,12 +121,13 @@ func TestMatMulRowsStandAlone(t *testing.T) {
 					p.Close()
 					same(t, fmt.Sprintf("%v mode %d, %d threads", s, mode, threads), c, whole)
 				}
-				for _, i := range []int{0, 1, 5, m / 2, m - 1} {
-					row := append([]float32(nil), start[i*n:(i+1)*n]...)
+				for rows := 1; rows <= 9; rows++ {
+					i := (m - rows) * (rows - 1) / 8 // from the first to the last that there are
+					few := append([]float32(nil), start[i*n:(i+rows)*n]...)
 					x := a
 					x.Data = a.Data[a.at(i, 0):]
-					MatMul(nil, row, n, x, b, 1, n, k, add)
-					same(t, fmt.Sprintf("%v mode %d, row %d alone", s, mode, i), row, whole[i*n:(i+1)*n])
+					MatMul(nil, few, n, x, b, rows, n, k, add)
+					same(t, fmt.Sprintf("%v mode %d, %d rows from %d", s, mode, rows, i), few, whole[i*n:(i+rows)*n])
 				}
 				// Columns 3 to n-2, rows 2 to 9.
 				const i0, j0 = 2, 3

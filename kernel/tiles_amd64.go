@@ -249,4 +249,109 @@ func copyRowsAVX512(dst, src *float32, dstStride, srcStride, rows, cols int) {
 }
 
 //go:noescape
+func sweep1x8AVX2(t *tile)
+
+//go:noescape
+func sweep1x1AVX2(t *tile)
+
+//go:noescape
+func sweep2x4AVX2(t *tile)
+
+//go:noescape
+func sweep2x1AVX2(t *tile)
+
+//go:noescape
+func sweep3x2AVX2(t *tile)
+
+//go:noescape
+func sweep3x1AVX2(t *tile)
+
+//go:noescape
+func sweep4x2AVX2(t *tile)
+
+//go:noescape
+func sweep4x1AVX2(t *tile)
+
+func sweepAVX2(t *tile) {
+	switch t.rows {
+	case 1:
+		sweepGroups(t, 8, sweep1x8AVX2, sweep1x1AVX2)
+	case 2:
+		sweepGroups(t, 4, sweep2x4AVX2, sweep2x1AVX2)
+	case 3:
+		sweepGroups(t, 2, sweep3x2AVX2, sweep3x1AVX2)
+	case 4:
+		sweepGroups(t, 2, sweep4x2AVX2, sweep4x1AVX2)
+	default:
+		panic("kernel: no sweep of that size")
+	}
+}
+
+//go:noescape
+func sweep1x8AVX512(t *tile)
+
+//go:noescape
+func sweep1x1AVX512(t *tile)
+
+//go:noescape
+func sweep2x8AVX512(t *tile)
+
+//go:noescape
+func sweep2x1AVX512(t *tile)
+
+//go:noescape
+func sweep3x4AVX512(t *tile)
+
+//go:noescape
+func sweep3x1AVX512(t *tile)
+
+//go:noescape
+func sweep4x4AVX512(t *tile)
+
+//go:noescape
+func sweep4x1AVX512(t *tile)
+
+func sweepAVX512(t *tile) {
+	switch t.rows {
+	case 1:
+		sweepGroups(t, 8, sweep1x8AVX512, sweep1x1AVX512)
+	case 2:
+		sweepGroups(t, 8, sweep2x8AVX512, sweep2x1AVX512)
+	case 3:
+		sweepGroups(t, 4, sweep3x4AVX512, sweep3x1AVX512)
+	case 4:
+		sweepGroups(t, 4, sweep4x4AVX512, sweep4x1AVX512)
+	default:
+		panic("kernel: no sweep of that size")
+	}
+}
+
+var turnedAVX512 = [...]func(t *tile){
+	1: turned1AVX512,
+	2: turned2AVX512,
+	3: turned3AVX512,
+	4: turned4AVX512,
+	5: turned5AVX512,
+	6: turned6AVX512,
+}
+
+//go:noescape
+func turned1AVX512(t *tile)
+
+//go:noescape
+func turned2AVX512(t *tile)
+
+//go:noescape
+func turned3AVX512(t *tile)
+
+//go:noescape
+func turned4AVX512(t *tile)
+
+//go:noescape
+func turned5AVX512(t *tile)
+
+//go:noescape
+func turned6AVX512(t *tile)
+
+//go:noescape
 func packSixesAVX2(dst, src *float32, panelStride, srcStride, panels int)

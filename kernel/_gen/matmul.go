@@ -52,6 +52,7 @@ func matmulText() string {
 		copyRows(o, s)
 	}
 	packSixes(o)
+	few(o)
 	return o.String()
 }
 
@@ -233,17 +234,6 @@ func transpose(o *out, s set) {
 	offset := []string{"", "(R9*1)", "(R9*2)", "(R10*1)"}
 	dst := []string{"(DI)", "(DI)(R8*1)", "(DI)(R8*2)", "(DI)(R11*1)"}
 	r := s.r
-	// four transposes within lanes: a to d hold rows, e to h take columns; a to d are used up.
-	four := func(a, b, c, d, e, f, g, h string) {
-		o.op("VUNPCKLPS %s, %s, %s", b, a, e)
-		o.op("VUNPCKHPS %s, %s, %s", b, a, f)
-		o.op("VUNPCKLPS %s, %s, %s", d, c, g)
-		o.op("VUNPCKHPS %s, %s, %s", d, c, h)
-		o.op("VUNPCKLPD %s, %s, %s", g, e, a)
-		o.op("VUNPCKHPD %s, %s, %s", g, e, b)
-		o.op("VUNPCKLPD %s, %s, %s", h, f, c)
-		o.op("VUNPCKHPD %s, %s, %s", h, f, d)
-	}
 	if s.lanes == 16 {
 		o.op("SUBQ $4, CX")
 		o.op("JL rest")
@@ -254,21 +244,7 @@ func transpose(o *out, s set) {
 				o.op("PREFETCHT0 256(%s)%s", b, at)
 			}
 		}
-		for g := range 4 {
-			four(r(4*g), r(4*g+1), r(4*g+2), r(4*g+3), r(16+4*g), r(17+4*g), r(18+4*g), r(19+4*g))
-		}
-		// Register 4g+c holds column 4L+c of rows 4g to 4g+3 in lane L; turn lanes into registers.
-		shuffle := func(imm, a, b, d int) { o.op("VSHUFF32X4 $%#x, %s, %s, %s", imm, r(b), r(a), r(d)) }
-		for c := range 4 {
-			shuffle(0x88, c, 4+c, 16+c)
-			shuffle(0x88, 8+c, 12+c, 20+c)
-			shuffle(0xdd, c, 4+c, 24+c)
-			shuffle(0xdd, 8+c, 12+c, 28+c)
-			shuffle(0x88, 16+c, 20+c, c)
-			shuffle(0xdd, 16+c, 20+c, 8+c)
-			shuffle(0x88, 24+c, 28+c, 4+c)
-			shuffle(0xdd, 24+c, 28+c, 12+c)
-		}
+		turn16(o, s, 16, 20, 24, 28)
 		for l := range 4 {
 			for c := range 4 {
 				o.op("VMOVUPS %s, %s", r(4*l+c), dst[c])
@@ -295,7 +271,7 @@ func transpose(o *out, s set) {
 			}
 		}
 	}
-	four(r(0), r(1), r(2), r(3), r(4), r(5), r(6), r(7))
+	four(o, r(0), r(1), r(2), r(3), r(4), r(5), r(6), r(7))
 	for c := range 4 {
 		o.op("VMOVUPS %s, %s", r(c), dst[c])
 	}
@@ -375,6 +351,9 @@ func copyRows(o *out, s set) {
 				o.op("VMASKMOVPS %d(SI), Y4, %s", j*s.bytes(), s.r(j))
 			}
 		}
+		for j := 0; j < vecs; j += 64 / s.bytes() {
+			o.op("PREFETCHT0 %d(SI)(R9*8)", j*s.bytes())
+		}
 		for j := range vecs {
 			o.op("VMOVUPS %s, %d(DI)", s.r(j), j*s.bytes())
 		}
@@ -414,6 +393,7 @@ func tilesGo() string {
 		o.WriteString(copies.String())
 		o.line("\tdefault:\n\t\tpanic(\"kernel: no copy of that width\")\n\t}\n}\n")
 	}
+	fewGo(o)
 	o.line("//go:noescape\nfunc packSixesAVX2(dst, src *float32, panelStride, srcStride, panels int)")
 	return strings.TrimRight(o.String(), "\n") + "\n"
 }
