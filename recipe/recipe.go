@@ -68,7 +68,10 @@ type Source struct {
 type Heldout struct {
 	Path     string `yaml:"path"`
 	Language string `yaml:"language"`
-	MaxBytes int    `yaml:"max_bytes,omitempty"` // of each document during training; the final evaluation reads up to eval.heldout_bytes
+	// What is measured during training, to keep that short; the final evaluation reads every document up to
+	// eval.heldout_bytes. 0 has no limit.
+	MaxBytes     int `yaml:"max_bytes,omitempty"`     // of each document
+	MaxDocuments int `yaml:"max_documents,omitempty"` // of each source, the first ones
 }
 
 // Decontamination removes or marks training text that overlaps evaluation data.
@@ -346,6 +349,12 @@ func (r *Recipe) Path(p string) (string, error) {
 		p = filepath.Join(r.dir, p)
 	}
 	return filepath.Clean(p), nil
+}
+
+// Dataset is the folder of an evaluation data set.
+func (r *Recipe) Dataset(name string) (string, error) {
+	dir, err := r.Path(r.Eval.Data)
+	return filepath.Join(dir, name), err
 }
 
 // Resolved is the recipe as YAML with every default filled in. Paths stay as they were written.

@@ -105,6 +105,9 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(j.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
 	events, err := run.OpenEvents(filepath.Join(j.Dir, "events.jsonl"), meta.EventsBytes)
 	if err != nil {
 		return nil, err

@@ -90,12 +90,15 @@ func Fingerprint(text string) [16]byte {
 			n++
 			continue
 		}
-		r, size := utf8.DecodeRuneInString(text[i:])
-		i += size
-		if unicode.IsSpace(r) {
+		r, size := rune(0), 2
+		if c == 0xC3 && i+1 < len(text) { // À to ÿ, most of what is not ASCII in Danish
+			r = 0xC0 | rune(text[i+1]&0x3F)
+		} else if r, size = utf8.DecodeRuneInString(text[i:]); unicode.IsSpace(r) {
+			i += size
 			blank = true
 			continue
 		}
+		i += size
 		if blank && any {
 			buf[n] = ' '
 			n++

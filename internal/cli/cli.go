@@ -1,0 +1,124 @@
+// Package cli is ravn's command line: one file a command, parsing here and doing elsewhere.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"ravn/internal/progress"
+	"ravn/release"
+	"ravn/train"
+)
+
+// Exit codes of every command.
+const (
+	ExitDone   = 0
+	ExitFailed = 1
+	ExitUsage  = 2 // wrong use: flags, arguments, a recipe that cannot be read
+	ExitGate   = 3 // a gate or guard said no
+)
+
+// Streams are where a command reads and writes. Results go to Out; progress and messages to Err.
+type Streams struct {
+	In  io.Reader
+	Out io.Writer
+	Err io.Writer
+}
+
+// Progress reports to Err.
+func (s *Streams) Progress() *progress.Reporter { return progress.New(s.Err) }
+
+// JSON writes v to Out, indented, one value.
+func (s *Streams) JSON(v any) error {
+	enc := json.NewEncoder(s.Out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// Commands is the whole of the command line.
+type Commands struct {
+	Quickstart  QuickstartCmd  `cmd:"" help:"The whole way on built-in Danish and English texts: about two minutes on two cores, no network."`
+	Run         RunCmd         `cmd:"" help:"The whole way on your recipe; a stage whose inputs have not changed is skipped."`
+	Plan        PlanCmd        `cmd:"" help:"What a recipe will cost, and whether its result could be released, before it starts."`
+	Corpus      CorpusCmd      `cmd:"" help:"Documents in, kept documents and a ledger out."`
+	Tokenizer   TokenizerCmd   `cmd:"" help:"Train, encode, decode, statistics."`
+	Train       TrainCmd       `cmd:"" help:"Only the training of a recipe (and what it needs); resumes by itself."`
+	Generate    GenerateCmd    `cmd:"" help:"Text from a model."`
+	Score       ScoreCmd       `cmd:"" help:"Nats and bits per byte of given texts, continuations or token ids."`
+	Eval        EvalCmd        `cmd:"" help:"Measure models on data sets."`
+	Leaderboard LeaderboardCmd `cmd:"" help:"Records in, a table with intervals out."`
+	Release     ReleaseCmd     `cmd:"" help:"Gate, model card, weights and checksums of a finished run."`
+	Trace       TraceCmd       `cmd:"" help:"Which documents and licences a training step saw."`
+	Doctor      DoctorCmd      `cmd:"" help:"What this machine has, what is missing, what to do."`
+	Version     VersionCmd     `cmd:"" help:"The version of ravn."`
+}
+
+// usageError marks what the user has to write differently: exit code 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// exited carries kong's wish to end (after --help).
+type exited int
+
+// Main runs one command line and returns the exit code.
+func Main(ctx context.Context, args []string, s Streams) (code int) {
+	defer func() {
+		if r := recover(); r != nil {
+			e, ok := r.(exited)
+			if !ok {
+				panic(r)
+			}
+			code = int(e)
+		}
+	}()
+	var c Commands
+	parser, err := kong.New(&c,
+		kong.Name("ravn"),
+		kong.Description("A better language model for a small language: trained in the open, measured honestly, released lawfully."),
+		kong.Writers(s.Out, s.Err),
+		kong.Exit(func(code int) { panic(exited(code)) }),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Summary: true}),
+	)
+	if err != nil {
+		panic(err)
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	k, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(s.Err, "ravn: %v (ravn --help lists the commands)\n", err)
+		return ExitUsage
+	}
+	k.BindTo(ctx, (*context.Context)(nil))
+	k.Bind(&s)
+	if err := k.Run(); err != nil {
+		fmt.Fprintf(s.Err, "ravn: %v\n", err)
+		return exitCode(err)
+	}
+	return ExitDone
+}
+
+func exitCode(err error) int {
+	var refused *release.Refused
+	var usage usageError
+	var interrupted *train.Interrupted
+	switch {
+	case errors.As(err, &refused):
+		return ExitGate
+	case errors.As(err, &usage):
+		return ExitUsage
+	case errors.As(err, &interrupted), errors.Is(err, os.ErrNotExist):
+		return ExitFailed
+	}
+	return ExitFailed
+}

@@ -1,0 +1,273 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"ravn/internal/builtin"
+	"ravn/run"
+)
+
+// TestMain makes the test binary a ravn of its own, for scripts and for processes to be killed.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"ravn": func() {
+			os.Exit(Main(context.Background(), os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+		},
+	})
+}
+
+// tinyRecipe is the whole way in a few seconds, on the built-in material.
+const tinyRecipe = `
+name: tiny
+seed: 5
+data:
+  sources:
+    - {path: corpus/da, format: jsonl, language: da, role: target}
+    - {path: corpus/en, format: jsonl, language: en, role: replay}
+  rights: drop
+  heldout_share: 0
+  heldout: [{path: heldout/da.jsonl, language: da, max_documents: 2}, {path: heldout/en.jsonl, language: en, max_documents: 2}]
+  min_characters: 50
+  decontaminate: {against: [mini-scala-da], action: drop}
+  seq_tokens: 32
+tokenizer: {train: 400}
+base:
+  name: tiny-en
+  license: Apache-2.0
+  config: {hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 1, max_position_embeddings: 256}
+  train:
+    mixture: [{section: "role:replay", share: 1}]
+    steps: 24
+    rows_per_step: 4
+    schedule: {peak_lr: 0.003, warmup_steps: 2}
+    validate_every: 8
+    checkpoint_every: 3
+train:
+  mixture: [{section: "role:target", share: 0.75}, {section: "role:replay", share: 0.25}]
+  steps: 24
+  rows_per_step: 4
+  micro_rows: 2
+  schedule: {peak_lr: 0.002, warmup_steps: 2}
+  validate_every: 8
+  checkpoint_every: 3
+eval: {data: eval, datasets: [mini-scala-da], iterations: 1, limit: 16, heldout_bytes: 400}
+release: {purpose: release, share_alike: allow, model_name: tiny-da}
+`
+
+func tiny(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "material")
+	if err := builtin.Extract(dir); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "tiny.yaml")
+	if err := os.WriteFile(path, []byte(tinyRecipe), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// ravn starts this binary as the command.
+func ravn(args ...string) *exec.Cmd {
+	cmd := exec.Command("ravn", args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	return cmd
+}
+
+func mustRavn(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := ravn(args...)
+	err := cmd.Run()
+	out := cmd.Stdout.(*bytes.Buffer).String()
+	if err != nil {
+		t.Fatalf("ravn %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// results are the hashes of what a run promises to repeat.
+func results(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, name := range []string{"corpus/sections", "corpus/documents.parquet", "tokenizer", "shards", "base/events.jsonl", "base/checkpoints/step-000024", "events.jsonl", "checkpoints/step-000024"} {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hash := run.HashFile
+		if info.IsDir() {
+			hash = run.HashTree
+		}
+		if out[name], err = hash(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+func sameResults(t *testing.T, got, want map[string]string, what string) {
+	t.Helper()
+	for name, hash := range want {
+		if got[name] != hash {
+			t.Errorf("%s: %s differs", what, name)
+		}
+	}
+}
+
+// TestKilledRunEndsWithTheSameBytes kills a run with SIGKILL at ten random moments and lets it go on each time: shards,
+// weights and events are those of a run that nobody killed.
+func TestKilledRunEndsWithTheSameBytes(t *testing.T) {
+	recipeFile := tiny(t)
+	whole := filepath.Join(t.TempDir(), "whole")
+	start := time.Now()
+	mustRavn(t, "train", recipeFile, "--out", whole)
+	took := time.Since(start)
+	want := results(t, whole)
+
+	killed := filepath.Join(t.TempDir(), "killed")
+	rng := rand.New(rand.NewPCG(1, 2))
+	kills := 0
+	for range 10 {
+		cmd := ravn("train", recipeFile, "--out", killed)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(rng.Float64() * float64(took) / 3))
+		if cmd.Process.Kill() == nil {
+			kills++
+		}
+		cmd.Wait()
+	}
+	mustRavn(t, "train", recipeFile, "--out", killed)
+	t.Logf("%d kills; an undisturbed run took %v", kills, took)
+	sameResults(t, results(t, killed), want, "killed ten times")
+
+	two := filepath.Join(t.TempDir(), "threads")
+	mustRavn(t, "train", recipeFile, "--out", two, "--threads", "1")
+	sameResults(t, results(t, two), want, "one thread instead of all")
+}
+
+// TestWholeWay walks the tiny recipe to its end and reads what it left.
+func TestWholeWay(t *testing.T) {
+	recipeFile := tiny(t)
+	dir := filepath.Join(t.TempDir(), "run")
+	mustRavn(t, "run", recipeFile, "--out", dir)
+	for _, name := range []string{"recipe.yaml", "manifest.json", "corpus/documents.parquet", "records.jsonl", "comparison.json", "leaderboard.md", "leaderboard.json",
+		"release/README.md", "release/model.safetensors", "release/config.json", "release/SHA256SUMS", "report/index.html"} {
+		if info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(name))); err != nil || info.Size() == 0 {
+			t.Errorf("%s is missing or empty: %v", name, err)
+		}
+	}
+	if out := mustRavn(t, "run", recipeFile, "--out", dir); strings.Count(out, "unchanged, skipped") != 9 {
+		t.Errorf("a second run does not skip all nine stages:\n%s", out)
+	}
+	mustRavn(t, "release", dir, "--verify")
+
+	var trace struct {
+		Tokens    int
+		Documents []struct {
+			Section, Document, License string
+			Len                        int
+			IDs                        []int32 `json:"ids"`
+		}
+	}
+	if err := json.Unmarshal([]byte(mustRavn(t, "trace", dir, "--step", "7", "--tokens", "--json")), &trace); err != nil {
+		t.Fatal(err)
+	}
+	sum := 0
+	for _, d := range trace.Documents {
+		sum += d.Len
+		if d.License == "" || len(d.IDs) != d.Len {
+			t.Errorf("span %+v lacks its licence or ids", d)
+		}
+		if d.Section == "da-arkiv" {
+			t.Errorf("step 7 read %s, which nobody may use", d.Document)
+		}
+	}
+	if sum != 4*32 || trace.Tokens != sum {
+		t.Errorf("step 7 has %d tokens in its spans, want 4 rows of 32", sum)
+	}
+
+	// The engines agree on the released model, read by its file names alone.
+	score := func(engine string) float64 {
+		cmd := ravn("score", filepath.Join(dir, "release"), "--json", "--engine", engine)
+		cmd.Stdin = strings.NewReader(`{"text": "Ravnen sad på taget."}` + "\n")
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("score: %v\n%s", err, cmd.Stdout)
+		}
+		var r struct{ NLL float64 }
+		if err := json.Unmarshal(cmd.Stdout.(*bytes.Buffer).Bytes(), &r); err != nil {
+			t.Fatal(err)
+		}
+		return r.NLL
+	}
+	// fp32 against float64 over some 20 tokens of about 6 nats.
+	if cpu, ref := score("cpu"), score("ref"); cpu-ref > 1e-3 || ref-cpu > 1e-3 || cpu <= 0 {
+		t.Errorf("engine cpu finds %.6f nats, engine ref %.6f", cpu, ref)
+	}
+}
+
+// TestGateRefuses trains on everything, the reserved section too: the release is refused with exit code 3, names the
+// documents, and writes nothing.
+func TestGateRefuses(t *testing.T) {
+	recipeFile := tiny(t)
+	data, err := os.ReadFile(recipeFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(string(data), "rights: drop", "rights: keep", 1)
+	if err := os.WriteFile(recipeFile, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "run")
+	for _, args := range [][]string{{"run", recipeFile, "--out", dir}, {"release", dir}, {"plan", recipeFile}} {
+		cmd := ravn(args...)
+		cmd.Run()
+		out := cmd.Stdout.(*bytes.Buffer).String()
+		if code := cmd.ProcessState.ExitCode(); code != ExitGate {
+			t.Errorf("ravn %s: exit code %d, want %d\n%s", args[0], code, ExitGate, out)
+		}
+		for _, want := range []string{"da-arkiv", "LicenseRef-All-Rights-Reserved"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("ravn %s does not name %s:\n%s", args[0], want, out)
+			}
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "release")); !os.IsNotExist(err) {
+		t.Errorf("a refused release left a folder: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "report", "index.html")); err != nil {
+		t.Errorf("the report was not written: %v", err)
+	}
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("RAVN_DATA", "")
+			return builtin.Extract(filepath.Join(e.WorkDir, "material"))
+		},
+		UpdateScripts: os.Getenv("UPDATE") != "",
+	})
+}
+
+func ExampleMain() {
+	code := Main(context.Background(), []string{"tokenizer", "encode"}, Streams{In: strings.NewReader(""), Out: os.Stdout, Err: &bytes.Buffer{}})
+	fmt.Println("exit code", code)
+	// Output: exit code 2
+}

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sort"
+
+	"ravn/pipeline"
+	"ravn/workflow"
+)
+
+// CorpusCmd groups what is done with documents.
+type CorpusCmd struct {
+	Build CorpusBuildCmd `cmd:"" help:"Judge the documents of a recipe: kept, held out, removed, with a ledger."`
+	Stats CorpusStatsCmd `cmd:"" help:"Counts by section, licence and reason."`
+}
+
+// CorpusBuildCmd runs the corpus stage of a recipe.
+type CorpusBuildCmd struct {
+	Recipe  string `arg:"" type:"existingfile" help:"Recipe whose data is to be read."`
+	Out     string `help:"Run folder; default runs/NAME. The corpus goes to its folder corpus/."`
+	Threads int    `help:"Threads; 0 uses all processors. Does not change the result."`
+	JSON    bool   `name:"json" help:"Print the summary as JSON."`
+}
+
+// Help is shown under --help.
+func (c *CorpusBuildCmd) Help() string {
+	return "Example:\n  ravn corpus build recipes/sample-da.yaml --out runs/sample-da"
+}
+
+// Run builds.
+func (c *CorpusBuildCmd) Run(ctx context.Context, s *Streams) error {
+	f, err := openFlow(s, c.Recipe, c.Out, "corpus", c.Threads)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Run(ctx); err != nil {
+		return err
+	}
+	return corpusStats(s, f.Folder.CorpusDir(), c.JSON)
+}
+
+// CorpusStatsCmd prints what became of the documents.
+type CorpusStatsCmd struct {
+	Dir  string `arg:"" name:"folder" type:"existingdir" help:"Run folder, or its folder corpus/."`
+	JSON bool   `name:"json" help:"As JSON."`
+}
+
+// Help is shown under --help.
+func (c *CorpusStatsCmd) Help() string { return "Example:\n  ravn corpus stats runs/quickstart" }
+
+// Run prints.
+func (c *CorpusStatsCmd) Run(s *Streams) error {
+	dir := c.Dir
+	if workflow.IsRun(dir) {
+		dir = filepath.Join(dir, "corpus")
+	}
+	return corpusStats(s, dir, c.JSON)
+}
+
+func corpusStats(s *Streams, dir string, asJSON bool) error {
+	sum, err := pipeline.ReadSummary(filepath.Join(dir, "summary.json"))
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return s.JSON(sum)
+	}
+	writeSummary(s.Out, sum)
+	return nil
+}
+
+func writeSummary(w io.Writer, sum *pipeline.Summary) {
+	fmt.Fprintf(w, "%-20s %-10s %-34s %10s %10s %10s %10s %14s\n", "section", "language", "licence", "in", "kept", "held out", "removed", "bytes kept")
+	line := func(x pipeline.SectionSummary) {
+		license := x.License
+		if license == "" && len(x.Licenses) > 0 {
+			license = fmt.Sprintf("%d licences", len(x.Licenses))
+			for id := range x.Licenses {
+				if len(x.Licenses) == 1 {
+					license = id
+				}
+			}
+		}
+		fmt.Fprintf(w, "%-20s %-10s %-34s %10d %10d %10d %10d %14d\n", x.Name, x.Language, license, x.In.Documents, x.Kept.Documents, x.Heldout.Documents, x.Removed.Documents, x.Kept.Bytes)
+	}
+	for _, x := range sum.Sections {
+		line(x)
+	}
+	total := sum.Total
+	total.Name, total.License, total.Licenses = "all", "", nil
+	line(total)
+	var reasons []string
+	for r := range sum.Total.Reasons {
+		reasons = append(reasons, r)
+	}
+	sort.Strings(reasons)
+	fmt.Fprintf(w, "\nremoved, by reason\n")
+	for _, r := range reasons {
+		fmt.Fprintf(w, "  %-24s %8d documents %14d bytes\n", r, sum.Total.Reasons[r].Documents, sum.Total.Reasons[r].Bytes)
+	}
+	for _, b := range sum.Benchmarks {
+		what := "removed from the training text"
+		if b.Action == "mark" {
+			what = "left in the training text, its scores are marked"
+		}
+		fmt.Fprintf(w, "\n%s: %d of %d items found in %d documents (%s)\n", b.Name, b.Hit, b.Items, len(b.Documents), what)
+	}
+	for _, warning := range sum.Warnings {
+		fmt.Fprintf(w, "\nwarning: %s\n", warning)
+	}
+}

@@ -1,0 +1,205 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"ravn/recipe"
+	"ravn/workflow"
+)
+
+// QuickstartCmd walks the built-in material from text to release.
+type QuickstartCmd struct {
+	Out     string `default:"runs/quickstart" help:"Run folder."`
+	Threads int    `help:"Threads; 0 uses all processors. Does not change any result."`
+	JSON    bool   `name:"json" help:"Print the result as JSON."`
+}
+
+// Help is shown under --help.
+func (c *QuickstartCmd) Help() string { return "Example:\n  ravn quickstart --out runs/quickstart" }
+
+// Run walks it.
+func (c *QuickstartCmd) Run(ctx context.Context, s *Streams) error {
+	f, err := workflow.Quickstart(c.Out, workflow.Options{Threads: c.Threads, Progress: s.Progress()})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return walk(ctx, s, f, c.JSON)
+}
+
+// RunCmd walks a recipe.
+type RunCmd struct {
+	Recipe  string `arg:"" type:"existingfile" help:"Recipe to follow."`
+	Out     string `help:"Run folder; default runs/NAME."`
+	Until   string `help:"Stop after this stage: corpus, tokenizer, shards, base, train, eval, leaderboard, release, report."`
+	Threads int    `help:"Threads; 0 uses all processors. Does not change any result."`
+	JSON    bool   `name:"json" help:"Print the result as JSON."`
+}
+
+// Help is shown under --help.
+func (c *RunCmd) Help() string {
+	return `A run that was stopped or killed goes on where it was; the result is the same to the byte.
+
+Example:
+  ravn run recipes/sample-da.yaml --out runs/sample-da`
+}
+
+// Run walks it.
+func (c *RunCmd) Run(ctx context.Context, s *Streams) error {
+	f, err := openFlow(s, c.Recipe, c.Out, c.Until, c.Threads)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return walk(ctx, s, f, c.JSON)
+}
+
+// TrainCmd runs a recipe up to the end of its training.
+type TrainCmd struct {
+	Recipe  string `arg:"" type:"existingfile" help:"Recipe to follow."`
+	Out     string `help:"Run folder; default runs/NAME."`
+	Resume  bool   `help:"Only go on from a checkpoint: fail when there is none."`
+	Threads int    `help:"Threads; 0 uses all processors. Does not change any result."`
+	JSON    bool   `name:"json" help:"Print the result as JSON."`
+}
+
+// Help is shown under --help.
+func (c *TrainCmd) Help() string {
+	return `Corpus, tokenizer, shards and base come first where they are missing or out of date. Ctrl-C leaves a checkpoint.
+
+Example:
+  ravn train recipes/sample-da.yaml --out runs/sample-da`
+}
+
+// Run trains.
+func (c *TrainCmd) Run(ctx context.Context, s *Streams) error {
+	f, err := openFlow(s, c.Recipe, c.Out, "train", c.Threads)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if c.Resume && !f.HasCheckpoint() {
+		return usageError{fmt.Errorf("train: %s holds no checkpoint to go on from (leave out --resume to begin)", f.Folder.Dir)}
+	}
+	return walk(ctx, s, f, c.JSON)
+}
+
+func openFlow(s *Streams, recipeFile, out, until string, threads int) (*workflow.Flow, error) {
+	if until != "" && !slices.Contains(workflow.Stages(), until) {
+		return nil, usageError{fmt.Errorf("no stage %q (there are: %s)", until, strings.Join(workflow.Stages(), ", "))}
+	}
+	r, err := recipe.Load(recipeFile)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if out == "" {
+		out = filepath.Join("runs", r.Name)
+	}
+	return workflow.Open(r, out, workflow.Options{Threads: threads, Progress: s.Progress(), Until: until})
+}
+
+// walk runs a flow and says where things are.
+func walk(ctx context.Context, s *Streams, f *workflow.Flow, asJSON bool) error {
+	err := f.Run(ctx)
+	if err != nil && !workflow.IsRefusal(err) {
+		return err
+	}
+	out, outErr := f.Outcome()
+	if outErr != nil {
+		return errors.Join(err, outErr)
+	}
+	if asJSON {
+		outErr = s.JSON(out)
+	} else {
+		out.Write(s.Out)
+	}
+	return errors.Join(err, outErr)
+}
+
+// PlanCmd reckons before anything is spent.
+type PlanCmd struct {
+	Recipe string `arg:"" type:"existingfile" help:"Recipe to look at."`
+	JSON   bool   `name:"json" help:"As JSON."`
+}
+
+// Help is shown under --help.
+func (c *PlanCmd) Help() string {
+	return `Exits with 3 when the result could not be released under the recipe's own policy.
+
+Example:
+  ravn plan recipes/sample-da.yaml`
+}
+
+// Run reckons and prints.
+func (c *PlanCmd) Run(s *Streams) error {
+	r, err := recipe.Load(c.Recipe)
+	if err != nil {
+		return usageError{err}
+	}
+	p, err := workflow.NewPlan(r)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		if err := s.JSON(p); err != nil {
+			return err
+		}
+	} else {
+		p.Write(s.Out)
+	}
+	return p.Refusal()
+}
+
+// TraceCmd says what a step was trained on.
+type TraceCmd struct {
+	Dir      string `arg:"" name:"run" type:"existingdir" help:"Run folder."`
+	Step     int    `help:"Step, 1 being the first."`
+	Document string `help:"Instead: the steps that read this document (ID, or SECTION/ID)."`
+	Phase    string `enum:"continued,base" default:"continued" help:"Training phase: continued or base."`
+	Tokens   bool   `help:"With --step: also the token ids and the text of every span."`
+	JSON     bool   `name:"json" help:"As JSON."`
+}
+
+// Help is shown under --help.
+func (c *TraceCmd) Help() string {
+	return `Examples:
+  ravn trace runs/quickstart --step 12
+  ravn trace runs/quickstart --document da-natur/da-natur-001`
+}
+
+// Run asks the order of the run.
+func (c *TraceCmd) Run(s *Streams) error {
+	if (c.Step == 0) == (c.Document == "") {
+		return usageError{errors.New("trace: give --step or --document")}
+	}
+	tr, err := workflow.OpenTrace(c.Dir, c.Phase)
+	if err != nil {
+		return err
+	}
+	defer tr.Close()
+	if c.Document != "" {
+		d, err := tr.Document(c.Document)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return s.JSON(d)
+		}
+		d.Write(s.Out)
+		return nil
+	}
+	t, err := tr.Step(c.Step, c.Tokens)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return s.JSON(t)
+	}
+	t.Write(s.Out)
+	return nil
+}

@@ -1,0 +1,206 @@
+package workflow
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"ravn/corpus"
+	"ravn/internal/progress"
+	"ravn/pipeline"
+	"ravn/pipeline/decontam"
+	"ravn/pipeline/dedup"
+	"ravn/pipeline/filter"
+	"ravn/recipe"
+	"ravn/rights"
+	"ravn/run"
+)
+
+// corpus reads the sources, judges every document and writes what is kept, what is held out, what is removed, and why.
+func (f *Flow) corpus(ctx context.Context) error {
+	in, err := f.corpusInputs()
+	if err != nil {
+		return err
+	}
+	outputs := []string{"corpus/summary.json", "corpus/sections"}
+	return f.once("corpus", in, outputs, func(*run.StageRun) (string, error) {
+		sources, err := f.openSources()
+		if err != nil {
+			return "", err
+		}
+		stages, err := f.judges()
+		if err != nil {
+			return "", err
+		}
+		sum, err := pipeline.Build(ctx, sources, pipeline.Options{
+			Out: f.Folder.CorpusDir(), Stages: stages, HeldoutShare: f.Recipe.Data.HeldoutShare, Seed: f.Recipe.Seed,
+			Workers: f.Threads, Progress: f.Progress,
+		})
+		if err != nil {
+			return "", err
+		}
+		return describeCorpus(sum), nil
+	})
+}
+
+// corpusInputs hashes what the corpus is made of: the recipe's words and the files' contents.
+func (f *Flow) corpusInputs() (map[string]string, error) {
+	d := f.Recipe.Data
+	in, err := hashed("recipe", []any{d.Sources, d.Rights, d.HeldoutShare, d.MinCharacters, d.MinWords, d.MaxCharacters, d.Dedup, d.Decontaminate, f.Recipe.Release, f.Recipe.Seed})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range d.Sources {
+		if err := f.hashInto(in, s.Path); err != nil {
+			return nil, err
+		}
+	}
+	return in, f.hashDatasets(in, d.Decontaminate.Against)
+}
+
+// hashDatasets adds the hashes of evaluation data sets.
+func (f *Flow) hashDatasets(in map[string]string, names []string) error {
+	for _, name := range names {
+		dir, err := f.Recipe.Dataset(name)
+		if err != nil {
+			return err
+		}
+		if in["eval/"+name], err = hashPath(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hashInto adds the hash of a path of the recipe under the name it has there.
+func (f *Flow) hashInto(in map[string]string, path string) error {
+	full, err := f.Recipe.Path(path)
+	if err != nil {
+		return err
+	}
+	h, err := hashPath(full)
+	if err != nil {
+		return err
+	}
+	in[path] = h
+	return nil
+}
+
+// openSources opens the recipe's sources as corpora, with the sections it asks for.
+func (f *Flow) openSources() ([]*corpus.Corpus, error) {
+	var all []*corpus.Corpus
+	for _, s := range f.Recipe.Data.Sources {
+		path, err := f.Recipe.Path(s.Path)
+		if err != nil {
+			return nil, err
+		}
+		c, err := corpus.Open(path, corpus.OpenOptions{Format: s.Format, Section: s.Section, Language: s.Language, License: s.License})
+		if err != nil {
+			return nil, err
+		}
+		if err := choose(c, s); err != nil {
+			return nil, err
+		}
+		for _, section := range c.Sections {
+			section.Role = s.Role
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// choose keeps the sections of c that s names and leaves out those that it excludes.
+func choose(c *corpus.Corpus, s recipe.Source) error {
+	var have []string
+	for _, section := range c.Sections {
+		have = append(have, section.Name)
+	}
+	for _, name := range s.Sections {
+		if !slices.Contains(have, name) {
+			return fmt.Errorf("workflow: %s has no section %q (it has %v)", s.Path, name, have)
+		}
+	}
+	c.Sections = slices.DeleteFunc(c.Sections, func(x *corpus.Section) bool {
+		return len(s.Sections) > 0 && !slices.Contains(s.Sections, x.Name) || slices.Contains(s.Exclude, x.Name)
+	})
+	return nil
+}
+
+// judges are the stages a document passes, in order.
+func (f *Flow) judges() ([]pipeline.Stage, error) {
+	d := f.Recipe.Data
+	var stages []pipeline.Stage
+	if d.Rights == "drop" {
+		stages = append(stages, &rightsStage{policy: f.policy(), seen: map[string]pipeline.Verdict{}})
+	}
+	stages = append(stages, filter.New(filter.Options{MinChars: d.MinCharacters, MinWords: d.MinWords, MaxChars: d.MaxCharacters}))
+	if d.Dedup {
+		stages = append(stages, dedup.NewExact(dedup.Options{}))
+	}
+	if len(d.Decontaminate.Against) == 0 {
+		return stages, nil
+	}
+	var benchmarks []decontam.Benchmark
+	for _, name := range d.Decontaminate.Against {
+		dir, err := f.Recipe.Dataset(name)
+		if err != nil {
+			return nil, err
+		}
+		b, err := decontam.LoadBenchmark(dir)
+		if err != nil {
+			return nil, err
+		}
+		benchmarks = append(benchmarks, b)
+	}
+	stage, err := decontam.New(benchmarks, decontam.Options{Action: d.Decontaminate.Action})
+	if err != nil {
+		return nil, err
+	}
+	return append(stages, stage), nil
+}
+
+func (f *Flow) policy() rights.Policy {
+	return rights.Policy{Purpose: f.Recipe.Release.Purpose, ShareAlike: f.Recipe.Release.ShareAlike}
+}
+
+// rightsStage removes documents whose licence does not allow what the recipe wants to do with the result.
+type rightsStage struct {
+	policy rights.Policy
+	seen   map[string]pipeline.Verdict // by licence and claims
+}
+
+func (*rightsStage) Name() string { return "rights" }
+
+func (s *rightsStage) Judge(d *corpus.Document) pipeline.Verdict {
+	key := fmt.Sprint(d.License, d.Claims)
+	if v, ok := s.seen[key]; ok {
+		return v
+	}
+	v := pipeline.Verdict{Keep: true}
+	decision := rights.Gate([]rights.Use{{Section: d.Section, License: d.License, Claims: d.Claims, Documents: 1, Bytes: int64(len(d.Text)), Tokens: 1}}, s.policy)
+	if !decision.Allowed {
+		why := "its licence does not allow a release"
+		for _, x := range decision.Findings {
+			if x.Reason != "" {
+				why = x.Reason
+			}
+		}
+		v = pipeline.Verdict{Stage: s.Name(), Reason: "license_forbids", Detail: why}
+	}
+	s.seen[key] = v
+	return v
+}
+
+func describeCorpus(s *pipeline.Summary) string {
+	t := s.Total
+	text := fmt.Sprintf("%d documents in (%s bytes) = %d kept + %d held out + %d removed", t.In.Documents, progress.Count(t.In.Bytes), t.Kept.Documents, t.Heldout.Documents, t.Removed.Documents)
+	for _, reason := range sortedKeys(t.Reasons) {
+		text += fmt.Sprintf(", %s %d", reason, t.Reasons[reason].Documents)
+	}
+	for _, b := range s.Benchmarks {
+		if b.Hit > 0 {
+			text += fmt.Sprintf("; %s: %d of %d items found in %d documents", b.Name, b.Hit, b.Items, len(b.Documents))
+		}
+	}
+	return text
+}

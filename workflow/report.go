@@ -1,0 +1,230 @@
+package workflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"ravn/eval"
+	"ravn/internal/atomicfile"
+	"ravn/pipeline"
+	"ravn/recipe"
+	"ravn/rights"
+	"ravn/run"
+	"ravn/shard"
+	"ravn/web"
+)
+
+// report writes report/index.html from the folder alone.
+func (f *Flow) report(context.Context) error {
+	in := inputs(f.Folder.Outputs("corpus"), f.Folder.Outputs("train"), f.Folder.Outputs("eval"), f.Folder.Outputs("leaderboard"), f.Folder.Outputs("release"))
+	return f.once("report", in, []string{"report/index.html"}, func(*run.StageRun) (string, error) {
+		page, err := f.page()
+		if err != nil {
+			return "", err
+		}
+		html, err := page.HTML()
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%d bytes", len(html)), atomicfile.WriteFile(f.Folder.Path("report", "index.html"), html)
+	})
+}
+
+// page collects what the report shows; what is not there yet stays empty.
+func (f *Flow) page() (*web.Report, error) {
+	m := f.Folder.Manifest()
+	r := &web.Report{
+		Name: f.Recipe.Name, Note: f.Recipe.Note, State: state(m), Version: m.Version,
+		Machine: fmt.Sprintf("%s, %d cores, %s", m.Machine.CPU, m.Machine.Cores, m.Machine.Go),
+	}
+	for _, fill := range []func(*web.Report) error{f.pageCorpus, f.pagePhases, f.pageScores, f.pageRights, f.pageTrace} {
+		if err := fill(r); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+	}
+	for _, x := range []web.File{
+		{Path: "recipe.yaml", What: "the recipe, every default filled in"}, {Path: "manifest.json", What: "stages with the hashes of their inputs and outputs"},
+		{Path: "corpus/documents.parquet", What: "the ledger: a row a document, kept or not, and why"}, {Path: "events.jsonl", What: "measurements of the continued training"},
+		{Path: "records.jsonl", What: "evaluation records"}, {Path: "leaderboard.md", What: "the table"}, {Path: "release/README.md", What: "the model card"},
+	} {
+		if exists(f.Folder.Path(filepath.FromSlash(x.Path))) {
+			r.Files = append(r.Files, x)
+		}
+	}
+	return r, nil
+}
+
+// state says how far the run has come.
+func state(m *run.Manifest) string {
+	last := "nothing done yet"
+	for _, s := range m.Stages {
+		if s.Name == "report" {
+			continue
+		}
+		if !s.Done() {
+			if s.Name == "release" {
+				return "finished; the release was refused"
+			}
+			return "not finished: stage " + s.Name + " has begun"
+		}
+		last = "done up to stage " + s.Name
+		if s.Name == "release" {
+			return "finished"
+		}
+	}
+	return last
+}
+
+func (f *Flow) pageCorpus(r *web.Report) error {
+	sum, err := pipeline.ReadSummary(filepath.Join(f.Folder.CorpusDir(), "summary.json"))
+	if err != nil {
+		return err
+	}
+	tokens := map[string]int64{}
+	if info, err := shard.ReadInfo(f.Folder.ShardsDir()); err == nil {
+		for _, s := range info.Sections {
+			tokens[s.Name] = s.Tokens
+		}
+	}
+	for _, s := range sum.Sections {
+		license := s.License
+		if license == "" {
+			license = strings.Join(sortedKeys(s.Licenses), ", ")
+		}
+		r.Corpus = append(r.Corpus, web.CorpusRow{
+			Section: s.Name, License: license, Language: s.Language, Role: s.Role, In: s.In.Documents, Kept: s.Kept.Documents,
+			Heldout: s.Heldout.Documents, Removed: s.Removed.Documents, Bytes: s.Kept.Bytes, Tokens: tokens[s.Name],
+		})
+		for _, reason := range sortedKeys(s.Reasons) {
+			r.Reasons = append(r.Reasons, web.ReasonRow{Section: s.Name, Reason: reason, Documents: s.Reasons[reason].Documents})
+		}
+	}
+	for _, b := range sum.Benchmarks {
+		what := "were removed"
+		if b.Action == "mark" {
+			what = "stayed, and the scores are marked"
+		}
+		r.Overlaps = append(r.Overlaps, fmt.Sprintf("%s: %d of %d items stood in %d documents, which %s", b.Name, b.Hit, b.Items, len(b.Documents), what))
+	}
+	return nil
+}
+
+func (f *Flow) pagePhases(r *web.Report) error {
+	type source struct {
+		name, dir string
+		phase     *recipe.Phase
+	}
+	for _, s := range []source{{"base", f.Folder.Path("base"), f.Recipe.Base.Phase}, {"continued", f.Folder.Dir, &f.Recipe.Train}} {
+		if s.phase == nil {
+			continue
+		}
+		events, err := run.ReadEvents(filepath.Join(s.dir, "events.jsonl"))
+		if err != nil {
+			return err
+		}
+		if len(events) > 0 {
+			r.Phases = append(r.Phases, curves(s.name, s.phase.Steps, events))
+		}
+	}
+	return nil
+}
+
+func curves(name string, steps int, events []run.Event) web.Phase {
+	p := web.Phase{Name: name, Steps: steps}
+	at := map[string]int{}
+	for _, e := range events {
+		switch e.Kind {
+		case "step":
+			loss, _ := e.Float("loss")
+			lr, _ := e.Float("lr")
+			p.Loss = append(p.Loss, web.Point{Step: e.Step, Value: loss})
+			p.LR = append(p.LR, web.Point{Step: e.Step, Value: lr})
+		case "valid":
+			language, _ := e.Text("language")
+			if source, _ := e.Text("source"); source != "" {
+				continue
+			}
+			i, ok := at[language]
+			if !ok {
+				i = len(p.Bits)
+				at[language] = i
+				p.Bits = append(p.Bits, web.Series{Name: languageName(language)})
+			}
+			bpb, _ := e.Float("bpb")
+			p.Bits[i].Points = append(p.Bits[i].Points, web.Point{Step: e.Step, Value: bpb})
+		}
+	}
+	return p
+}
+
+func (f *Flow) pageScores(r *web.Report) error {
+	cs, err := ReadComparisons(f.Folder)
+	if err != nil {
+		return err
+	}
+	for _, c := range cs {
+		r.Changes = append(r.Changes, web.ChangeRow{Dataset: c.Dataset, Group: c.Group, Metric: c.Metric, Base: c.Base, Result: c.Result, Difference: c.Difference, Verdict: c.Verdict})
+	}
+	for _, c := range mainComparisons(cs) {
+		if language, ok := strings.CutPrefix(c.Group, "language="); ok {
+			word := map[string]string{"better": "improved", "worse": "got worse", "~": "did not change beyond the interval"}[c.Verdict]
+			r.Verdict = append(r.Verdict, fmt.Sprintf("%s held-out text %s: %.3f → %.3f bits per byte, %s.", languageName(language), word, c.Base, c.Result, difference(c.Difference)))
+		}
+	}
+	records, err := eval.ReadRecords(f.Folder.RecordsFile())
+	if err != nil {
+		return err
+	}
+	for _, rec := range records {
+		if rec.Ravn == nil {
+			continue
+		}
+		r.Small = r.Small || rec.Ravn.Small
+		for _, metric := range sortedKeys(rec.Ravn.Estimates) {
+			if !strings.Contains(metric, "source=") {
+				r.Scores = append(r.Scores, web.ScoreRow{Dataset: rec.Dataset, Metric: metric, Model: rec.Model, Estimate: rec.Ravn.Estimates[metric], Warnings: rec.Ravn.Warnings})
+			}
+		}
+	}
+	return nil
+}
+
+func (f *Flow) pageRights(r *web.Report) error {
+	uses, _, err := f.uses()
+	if err != nil {
+		return err
+	}
+	d := rights.Gate(uses, f.policy())
+	r.Rights = &web.Rights{Allowed: d.Allowed, License: d.License, Why: d.Why}
+	for _, x := range d.Findings {
+		row := web.RightsRow{Section: x.Section, License: x.License, Class: string(x.Class), Verdict: string(x.Verdict), Reason: x.Reason, Tokens: x.Tokens, Share: x.Share}
+		if x.Verdict != rights.Allowed {
+			row.Examples = x.Examples
+		}
+		r.Rights.Findings = append(r.Rights.Findings, row)
+	}
+	return nil
+}
+
+// pageTrace shows the first rows of a step in the middle of the run.
+func (f *Flow) pageTrace(r *web.Report) error {
+	tr, err := OpenTrace(f.Folder.Dir, "continued")
+	if err != nil {
+		return err
+	}
+	defer tr.Close()
+	step := (f.Recipe.Train.Steps + 1) / 2
+	s, err := tr.Step(step, false)
+	if err != nil {
+		return err
+	}
+	r.Trace = &web.Trace{Step: step}
+	for _, d := range s.Documents[:min(12, len(s.Documents))] {
+		r.Trace.Spans = append(r.Trace.Spans, web.TraceSpan{Row: d.Row, At: d.At, Len: d.Len, Section: d.Section, Document: d.Document, Licenses: d.License})
+	}
+	return nil
+}

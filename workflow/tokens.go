@@ -1,0 +1,191 @@
+package workflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"ravn/corpus"
+	"ravn/internal/atomicfile"
+	"ravn/internal/progress"
+	"ravn/pipeline"
+	"ravn/recipe"
+	"ravn/run"
+	"ravn/shard"
+	"ravn/tokenizer"
+)
+
+// tokenizer reads the recipe's tokenizer, or trains one on the kept text.
+func (f *Flow) tokenizer(ctx context.Context) error {
+	in, err := hashed("recipe", f.Recipe.Tokenizer)
+	if err != nil {
+		return err
+	}
+	if f.Recipe.Tokenizer.Model != "" {
+		if err := f.hashInto(in, f.Recipe.Tokenizer.Model); err != nil {
+			return err
+		}
+	} else {
+		in = inputs(in, f.Folder.Outputs("corpus"))
+	}
+	return f.once("tokenizer", in, []string{"tokenizer"}, func(*run.StageRun) (string, error) {
+		tok, err := f.makeTokenizer(ctx)
+		if err != nil {
+			return "", err
+		}
+		tmp, err := atomicfile.TempDir(f.Folder.TokenizerDir())
+		if err != nil {
+			return "", err
+		}
+		defer os.RemoveAll(tmp)
+		for name, data := range tok.Files() {
+			if err := os.WriteFile(filepath.Join(tmp, name), data, 0o644); err != nil {
+				return "", fmt.Errorf("workflow: %w", err)
+			}
+		}
+		if err := atomicfile.ReplaceDir(tmp, f.Folder.TokenizerDir()); err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%d pieces", tok.Size()), nil
+	})
+}
+
+func (f *Flow) makeTokenizer(ctx context.Context) (*tokenizer.Tokenizer, error) {
+	if f.Recipe.Tokenizer.Model != "" {
+		path, err := f.Recipe.Path(f.Recipe.Tokenizer.Model)
+		if err != nil {
+			return nil, err
+		}
+		return tokenizer.Load(path)
+	}
+	sections, err := f.sections()
+	if err != nil {
+		return nil, err
+	}
+	var failed error
+	texts := func(yield func(string) bool) {
+		for _, s := range sections {
+			for d, err := range s.Documents {
+				if err != nil {
+					failed = err
+					return
+				}
+				if !yield(d.Text) {
+					return
+				}
+			}
+		}
+	}
+	o := tokenizer.DefaultTrainOptions()
+	o.VocabSize = f.Recipe.Tokenizer.Train
+	tok, err := tokenizer.Train(ctx, texts, o)
+	if failed != nil {
+		return nil, failed
+	}
+	return tok, err
+}
+
+// sections are the kept sections of the corpus stage, ready to be read.
+func (f *Flow) sections() ([]shard.SectionInput, error) {
+	sum, err := pipeline.ReadSummary(filepath.Join(f.Folder.CorpusDir(), "summary.json"))
+	if err != nil {
+		return nil, err
+	}
+	var all []shard.SectionInput
+	for _, s := range sum.Sections {
+		if s.Kept.Documents == 0 {
+			continue
+		}
+		docs, err := f.documents("sections", s.Name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, shard.SectionInput{Name: s.Name, License: s.License, Language: s.Language, Role: s.Role, Documents: docs})
+	}
+	if len(all) == 0 {
+		return nil, errors.New("workflow: no document was kept, so there is nothing to train on (see corpus/summary.json for the reasons of removal)")
+	}
+	return all, nil
+}
+
+// documents reads one section of the corpus stage's output; part is "sections", "heldout" or "removed".
+func (f *Flow) documents(part, section string) (iter.Seq2[*corpus.Document, error], error) {
+	c, err := corpus.Open(filepath.Join(f.Folder.CorpusDir(), part, section+".jsonl.zst"), corpus.OpenOptions{Format: "jsonl", Section: section})
+	if err != nil {
+		return nil, err
+	}
+	return c.Sections[0].Documents(), nil
+}
+
+// shards turns kept text into tokens on disk and writes the tokens of each document into the ledger.
+func (f *Flow) shards(ctx context.Context) error {
+	in := inputs(f.Folder.Outputs("corpus"), f.Folder.Outputs("tokenizer"), map[string]string{"separators": f.Recipe.Data.Separators})
+	return f.once("shards", in, []string{"shards", "corpus/documents.parquet"}, func(*run.StageRun) (string, error) {
+		tok, err := tokenizer.Load(f.Folder.TokenizerDir())
+		if err != nil {
+			return "", err
+		}
+		sections, err := f.sections()
+		if err != nil {
+			return "", err
+		}
+		info, err := shard.Write(ctx, f.Folder.ShardsDir(), sections, shard.WriterOptions{
+			Tokenizer: tok, Separators: f.Recipe.Data.Separators, Workers: f.Threads, Progress: f.Progress,
+		})
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%s tokens in %d sections", progress.Count(info.Tokens()), len(info.Sections)), nil
+	})
+}
+
+// order is the batches of a phase.
+func (f *Flow) order(set *shard.Set, p recipe.Phase) (*shard.Order, error) {
+	mixture, err := mixture(set.Sections(), p.Mixture)
+	if err != nil {
+		return nil, fmt.Errorf("workflow: %s: %w", f.Recipe.File(), err)
+	}
+	return shard.NewOrder(set, shard.OrderOptions{
+		Mixture: mixture, Seed: f.Recipe.Seed, Rows: p.RowsPerStep, T: f.Recipe.Data.SeqTokens, Steps: p.Steps,
+		AcrossDocuments: f.Recipe.Data.AcrossDocs,
+	})
+}
+
+// mixture replaces "role:NAME" and "language:CODE" by the sections they stand for, shared out by tokens. An empty
+// mixture is all target sections.
+func mixture(sections []shard.SectionInfo, shares []shard.Share) ([]shard.Share, error) {
+	if len(shares) == 0 {
+		shares = []shard.Share{{Section: "role:target", Share: 1}}
+	}
+	sum := map[string]float64{}
+	for _, s := range shares {
+		kind, value, grouped := strings.Cut(s.Section, ":")
+		if !grouped {
+			sum[s.Section] += s.Share
+			continue
+		}
+		var members []shard.SectionInfo
+		total := 0.0
+		for _, x := range sections {
+			if kind == "role" && x.Role == value || kind == "language" && x.Language == value {
+				members = append(members, x)
+				total += float64(x.Tokens)
+			}
+		}
+		if len(members) == 0 {
+			return nil, fmt.Errorf("mixture: no section has %s %q", kind, value)
+		}
+		for _, x := range members {
+			sum[x.Name] += s.Share * float64(x.Tokens) / total
+		}
+	}
+	var out []shard.Share
+	for _, name := range sortedKeys(sum) {
+		out = append(out, shard.Share{Section: name, Share: sum[name]})
+	}
+	return out, nil
+}

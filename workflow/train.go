@@ -1,0 +1,387 @@
+package workflow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"ravn/checkpoint"
+	"ravn/corpus"
+	"ravn/engine/cpu"
+	"ravn/internal/atomicfile"
+	"ravn/internal/progress"
+	"ravn/model"
+	"ravn/pipeline"
+	"ravn/recipe"
+	"ravn/run"
+	"ravn/shard"
+	"ravn/tokenizer"
+	"ravn/train"
+	"ravn/weights"
+)
+
+// BaseFile says which folder the base model is in and what it is.
+type BaseFile struct {
+	Path    string `json:"path"`    // of the Hugging Face folder; relative to the run folder where it is inside it
+	Hash    string `json:"hash"`    // of its contents
+	Name    string `json:"name"`    // for people
+	License string `json:"license"` // "" is not known
+	Steps   int    `json:"steps"`   // trained here; 0 when it was taken as it is
+}
+
+// base takes the recipe's base model, or trains one.
+func (f *Flow) base(ctx context.Context) error {
+	b := f.Recipe.Base
+	in, err := hashed("recipe", []any{b, f.Recipe.Seed})
+	if err != nil {
+		return err
+	}
+	if b.Model != "" {
+		if err := f.hashInto(in, b.Model); err != nil {
+			return err
+		}
+		in = inputs(in, f.Folder.Outputs("tokenizer"))
+		return f.once("base", in, []string{"base/base.json"}, func(*run.StageRun) (string, error) { return f.takeBase(in[b.Model]) })
+	}
+	in, err = f.phaseInputs(in)
+	if err != nil {
+		return err
+	}
+	last := filepath.ToSlash(mustRel(f.Folder.Dir, train.StepDir(f.Folder.Path("base"), b.Phase.Steps)))
+	outputs := []string{last, "base/events.jsonl", "base/base.json"}
+	return f.once("base", in, outputs, func(*run.StageRun) (string, error) {
+		w, err := f.newWeights()
+		if err != nil {
+			return "", err
+		}
+		res, err := f.phase(ctx, "base", f.Folder.Path("base"), *b.Phase, w, in)
+		if err != nil {
+			return "", err
+		}
+		hash, err := run.HashTree(res.Checkpoint)
+		if err != nil {
+			return "", err
+		}
+		name := b.Name
+		if name == "" {
+			name = f.Recipe.Name + "-base"
+		}
+		base := BaseFile{Path: last, Hash: hash, Name: name, License: b.License, Steps: b.Phase.Steps}
+		return describePhase(w.Config, res), f.writeBase(base)
+	})
+}
+
+func mustRel(base, path string) string {
+	rel, err := filepath.Rel(base, path)
+	if err != nil {
+		panic("workflow: " + err.Error()) // both lie in the run folder
+	}
+	return rel
+}
+
+func (f *Flow) writeBase(b BaseFile) error {
+	data, err := json.MarshalIndent(b, "", "  ")
+	if err != nil {
+		return fmt.Errorf("workflow: %w", err)
+	}
+	return atomicfile.WriteFile(f.Folder.Path("base", "base.json"), append(data, '\n'))
+}
+
+// ReadBase reads base/base.json of a run folder and makes its path whole.
+func ReadBase(folder *run.Folder) (BaseFile, error) {
+	var b BaseFile
+	path := folder.Path("base", "base.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return b, fmt.Errorf("workflow: no base model yet: %w", err)
+	}
+	if err := json.Unmarshal(data, &b); err != nil {
+		return b, fmt.Errorf("workflow: %s: %w", path, err)
+	}
+	if !filepath.IsAbs(b.Path) {
+		b.Path = folder.Path(filepath.FromSlash(b.Path))
+	}
+	return b, nil
+}
+
+// takeBase checks a base model's folder against the recipe.
+func (f *Flow) takeBase(hash string) (string, error) {
+	b := f.Recipe.Base
+	path, err := f.Recipe.Path(b.Model)
+	if err != nil {
+		return "", err
+	}
+	folder, err := weights.OpenFolder(path)
+	if err != nil {
+		return "", err
+	}
+	defer folder.Close()
+	cfg := folder.Config()
+	if b.Config != nil {
+		want := NewConfig(b.Config, cfg.VocabSize, cfg.BOSTokenID, cfg.EOSTokenID)
+		if want.NumParams() != cfg.NumParams() {
+			return "", fmt.Errorf("workflow: %s: base.config describes %d parameters, %s holds %d", f.Recipe.File(), want.NumParams(), path, cfg.NumParams())
+		}
+	}
+	tok, err := tokenizer.Load(f.Folder.TokenizerDir())
+	if err != nil {
+		return "", err
+	}
+	if tok.Size() > cfg.VocabSize {
+		return "", fmt.Errorf("workflow: the tokenizer has %d pieces, the base model's vocabulary %d (use the tokenizer of the base)", tok.Size(), cfg.VocabSize)
+	}
+	name := b.Name
+	if name == "" {
+		name = filepath.Base(path)
+	}
+	err = f.writeBase(BaseFile{Path: path, Hash: hash, Name: name, License: b.License})
+	return fmt.Sprintf("%s, %s parameters", name, progress.Count(int64(cfg.NumParams()))), err
+}
+
+// newWeights are the first weights of the recipe's new decoder.
+func (f *Flow) newWeights() (*model.Weights, error) {
+	tok, err := tokenizer.Load(f.Folder.TokenizerDir())
+	if err != nil {
+		return nil, err
+	}
+	cfg := NewConfig(f.Recipe.Base.Config, tok.Size(), int(tok.BOS()), int(tok.EOS()))
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("workflow: %s: base.config: %w", f.Recipe.File(), err)
+	}
+	return model.Init(cfg, f.Recipe.Seed), nil
+}
+
+// NewConfig is the configuration of a new decoder; vocab is the tokenizer's size.
+func NewConfig(s *recipe.Shape, vocab, bos, eos int) *model.Config {
+	if s.VocabSize > 0 {
+		vocab = s.VocabSize
+	}
+	c := &model.Config{
+		Architectures: []string{"LlamaForCausalLM"}, ModelType: "llama", VocabSize: vocab,
+		HiddenSize: s.HiddenSize, IntermediateSize: s.IntermediateSize, NumHiddenLayers: s.Layers,
+		NumAttentionHeads: s.Heads, NumKeyValueHeads: s.KeyValueHeads, HiddenAct: "silu",
+		MaxPositionEmbeddings: s.MaxPositions, RMSNormEps: 1e-5, RopeTheta: s.RopeTheta, SlidingWindow: s.SlidingWindow,
+		TieWordEmbeddings: s.Tied, InitializerRange: 0.02, BOSTokenID: bos, EOSTokenID: eos, TorchDtype: "float32",
+	}
+	if s.SlidingWindow > 0 {
+		c.Architectures, c.ModelType = []string{"MistralForCausalLM"}, "mistral"
+	}
+	if s.Heads > 0 {
+		c.HeadDim = s.HiddenSize / s.Heads
+	}
+	return c
+}
+
+// phaseInputs adds what every training phase depends on.
+func (f *Flow) phaseInputs(in map[string]string) (map[string]string, error) {
+	d := f.Recipe.Data
+	data, err := hashed("data", []any{d.SeqTokens, d.AcrossDocs, d.Heldout, f.Recipe.Seed})
+	if err != nil {
+		return nil, err
+	}
+	in = inputs(in, data, f.Folder.Outputs("shards"), f.Folder.Outputs("tokenizer"))
+	delete(in, "corpus/documents.parquet") // an account of the shards, not a part of them
+	for _, h := range d.Heldout {
+		if err := f.hashInto(in, h.Path); err != nil {
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+// train continues the base on the recipe's mixture.
+func (f *Flow) train(ctx context.Context) error {
+	base, err := ReadBase(f.Folder)
+	if err != nil {
+		return err
+	}
+	in, err := hashed("recipe", f.Recipe.Train)
+	if err != nil {
+		return err
+	}
+	if in, err = f.phaseInputs(inputs(in, map[string]string{"base": base.Hash})); err != nil {
+		return err
+	}
+	last := filepath.ToSlash(mustRel(f.Folder.Dir, train.StepDir(f.Folder.Dir, f.Recipe.Train.Steps)))
+	return f.once("train", in, []string{last, "events.jsonl"}, func(*run.StageRun) (string, error) {
+		w, err := weights.Load(base.Path)
+		if err != nil {
+			return "", err
+		}
+		res, err := f.phase(ctx, "continued", f.Folder.Dir, f.Recipe.Train, w, in)
+		if err != nil {
+			return "", err
+		}
+		return describePhase(w.Config, res), nil
+	})
+}
+
+// phase trains w in dir. A checkpoint of other inputs is refused by the job, so what lies in dir of an older recipe is
+// moved out of the way first.
+func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *model.Weights, in map[string]string) (*train.Result, error) {
+	hash, err := recipe.Hash([]any{in, name})
+	if err != nil {
+		return nil, err
+	}
+	if err := clearStale(dir, hash); err != nil {
+		return nil, err
+	}
+	tok, err := tokenizer.Load(f.Folder.TokenizerDir())
+	if err != nil {
+		return nil, err
+	}
+	set, err := shard.Open(f.Folder.ShardsDir())
+	if err != nil {
+		return nil, err
+	}
+	defer set.Close()
+	order, err := f.order(set, p)
+	if err != nil {
+		return nil, err
+	}
+	t := f.Recipe.Data.SeqTokens
+	heldout, err := f.heldout(tok, p.MicroRows, t)
+	if err != nil {
+		return nil, err
+	}
+	if t > w.Config.MaxPositionEmbeddings {
+		return nil, fmt.Errorf("workflow: %s: data.seq_tokens %d is more than the model's max_position_embeddings %d", f.Recipe.File(), t, w.Config.MaxPositionEmbeddings)
+	}
+	engine, err := cpu.New(w, cpu.Options{Threads: f.Threads, MaxTokens: p.MicroRows * t, MaxRow: t})
+	if err != nil {
+		return nil, err
+	}
+	defer engine.Close()
+	job := &train.Job{
+		Name: name, Dir: dir, Options: p.Options, Engine: engine, Source: order, Heldout: heldout,
+		RecipeHash: hash, Files: tok.Files(), Progress: f.Progress,
+	}
+	return job.Run(ctx)
+}
+
+// heldout is the text that losses are measured on during training: the recipe's, or what the corpus stage set aside.
+func (f *Flow) heldout(tok *tokenizer.Tokenizer, rows, t int) (*train.Heldout, error) {
+	var texts []train.Text
+	documents := map[string]int{}
+	err := f.heldoutDocuments(func(d *corpus.Document, h recipe.Heldout) {
+		if documents[h.Language+"/"+d.Source]++; h.MaxDocuments > 0 && documents[h.Language+"/"+d.Source] > h.MaxDocuments {
+			return
+		}
+		text := cutText(d.Text, h.MaxBytes)
+		var ids []int32
+		if tok.BOS() >= 0 {
+			ids = append(ids, tok.BOS())
+		}
+		ids = tok.Encode(ids, text)
+		if len(ids) >= 2 {
+			texts = append(texts, train.Text{Language: h.Language, Source: d.Source, ID: d.ID, Tokens: ids, Bytes: len(text)})
+		}
+	})
+	if err != nil || len(texts) == 0 {
+		return nil, err
+	}
+	return train.NewHeldout(texts, rows, t)
+}
+
+// heldoutDocuments visits the held-out documents with what the recipe says of them.
+func (f *Flow) heldoutDocuments(visit func(d *corpus.Document, h recipe.Heldout)) error {
+	for _, h := range f.Recipe.Data.Heldout {
+		path, err := f.Recipe.Path(h.Path)
+		if err != nil {
+			return err
+		}
+		c, err := corpus.Open(path, corpus.OpenOptions{Format: "auto", Section: h.Language, Language: h.Language})
+		if err != nil {
+			return err
+		}
+		for _, s := range c.Sections {
+			for d, err := range s.Documents() {
+				if err != nil {
+					return err
+				}
+				visit(d, h)
+			}
+		}
+	}
+	if len(f.Recipe.Data.Heldout) > 0 {
+		return nil
+	}
+	sum, err := pipeline.ReadSummary(filepath.Join(f.Folder.CorpusDir(), "summary.json"))
+	if err != nil {
+		return err
+	}
+	for _, s := range sum.Sections {
+		if s.Heldout.Documents == 0 {
+			continue
+		}
+		docs, err := f.documents("heldout", s.Name)
+		if err != nil {
+			return err
+		}
+		for d, err := range docs {
+			if err != nil {
+				return err
+			}
+			if d.Source == "" {
+				d.Source = s.Name
+			}
+			visit(d, recipe.Heldout{Language: s.Language})
+		}
+	}
+	return nil
+}
+
+// cutText shortens text to at most n bytes, at a whole character; 0 leaves it.
+func cutText(text string, n int) string {
+	if n <= 0 || len(text) <= n {
+		return text
+	}
+	for n > 0 && text[n]&0xC0 == 0x80 {
+		n--
+	}
+	return text[:n]
+}
+
+func describePhase(c *model.Config, r *train.Result) string {
+	s := fmt.Sprintf("%s parameters, %d steps, loss %.3f", progress.Count(int64(c.NumParams())), r.Steps, r.Loss)
+	if r.ResumedAt > 0 {
+		s += fmt.Sprintf(", resumed at %d", r.ResumedAt)
+	}
+	for _, last := range r.Last {
+		for _, first := range r.First {
+			if first.Language == last.Language && first.Source == "" && last.Source == "" {
+				s += fmt.Sprintf("; %s %.3f→%.3f bits/byte", last.Language, first.BPB(), last.BPB())
+			}
+		}
+	}
+	return s
+}
+
+// clearStale moves the checkpoints and events of another recipe in dir aside, where they are kept until somebody
+// removes them.
+func clearStale(dir, hash string) error {
+	_, meta, err := checkpoint.Latest(train.Root(dir))
+	if errors.Is(err, os.ErrNotExist) || err == nil && meta.RecipeHash == hash {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	aside := filepath.Join(dir, fmt.Sprintf("superseded-%.12s", meta.RecipeHash))
+	if err := os.RemoveAll(aside); err != nil {
+		return fmt.Errorf("workflow: %w", err)
+	}
+	if err := os.MkdirAll(aside, 0o755); err != nil {
+		return fmt.Errorf("workflow: %w", err)
+	}
+	for _, name := range []string{"checkpoints", "events.jsonl", "timings.jsonl"} {
+		err := os.Rename(filepath.Join(dir, name), filepath.Join(aside, name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("workflow: %w", err)
+		}
+	}
+	return nil
+}
