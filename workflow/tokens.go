@@ -104,7 +104,11 @@ func (f *Flow) sections() ([]shard.SectionInput, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, shard.SectionInput{Name: s.Name, License: s.License, Language: s.Language, Role: s.Role, Documents: docs})
+		source, err := run.HashFile(filepath.Join(f.Folder.CorpusDir(), "sections", s.Name+".jsonl.zst"))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, shard.SectionInput{Name: s.Name, License: s.License, Language: s.Language, Role: s.Role, Source: source, Documents: docs})
 	}
 	if len(all) == 0 {
 		return nil, errors.New("workflow: no document was kept, so there is nothing to train on (see corpus/summary.json for the reasons of removal)")
@@ -137,6 +141,9 @@ func (f *Flow) shards(ctx context.Context) error {
 			Tokenizer: tok, Separators: f.Recipe.Data.Separators, Workers: f.Threads, Progress: f.Progress,
 		})
 		if err != nil {
+			return "", err
+		}
+		if err := pipeline.CountTokens(ctx, f.Folder.CorpusDir(), func(text string) int { return len(tok.Encode(nil, text)) }); err != nil {
 			return "", err
 		}
 		return fmt.Sprintf("%s tokens in %d sections", progress.Count(info.Tokens()), len(info.Sections)), nil

@@ -13,9 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"ravn/internal/builtin"
+	"ravn/pipeline"
 	"ravn/run"
 )
 
@@ -176,6 +178,25 @@ func TestWholeWay(t *testing.T) {
 		t.Errorf("a second run does not skip all nine stages:\n%s", out)
 	}
 	mustRavn(t, "release", dir, "--verify")
+
+	rows, err := pipeline.ReadLedger(filepath.Join(dir, "corpus", "documents.parquet"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons := map[string]int{}
+	for _, r := range rows {
+		if r.Reason != "empty" && r.Tokens <= 0 {
+			t.Errorf("document %s/%s has %d tokens in the ledger", r.Section, r.ID, r.Tokens)
+		}
+		if r.Verdict == pipeline.VerdictDrop {
+			reasons[r.Reason]++
+		}
+	}
+	// The planted cases of the built-in material; SOURCE.md there lists them.
+	want := map[string]int{"license_forbids": 6, "exact_duplicate": 1, "empty": 1, "too_short": 1, "contaminated": 1}
+	if diff := cmp.Diff(reasons, want); diff != "" {
+		t.Errorf("reasons of removal (-got +want):\n%s", diff)
+	}
 
 	var trace struct {
 		Tokens    int
