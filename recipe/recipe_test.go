@@ -1,0 +1,165 @@
+package recipe
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+const good = `name: x
+data:
+  sources: [{path: text}]
+tokenizer: {train: 500}
+base:
+  config: {hidden_size: 8, intermediate_size: 16, num_hidden_layers: 1, num_attention_heads: 2}
+  train: {steps: 10, rows_per_step: 2, schedule: {peak_lr: 0.001}}
+train: {steps: 20, rows_per_step: 4, schedule: {peak_lr: 0.001}}
+`
+
+func parse(text string) (*Recipe, error) { return Parse([]byte(text), "r.yaml") }
+
+func TestDefaultsAreFilledIn(t *testing.T) {
+	r, err := parse(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Seed != 17 || r.Data.SeqTokens != 512 || r.Data.Sources[0].Format != "auto" || r.Data.Sources[0].Role != "target" {
+		t.Errorf("data defaults: %+v", r.Data)
+	}
+	if r.Train.Beta2 != 0.95 || r.Train.MicroRows != 4 || r.Train.ValidateEvery != 2 || r.Train.CheckpointEvery != 4 || r.Train.Schedule.Kind != "cosine" || r.Train.Schedule.FloorShare != 0.1 {
+		t.Errorf("training defaults: %+v", r.Train)
+	}
+	if r.Base.Phase.WeightDecay != 0.1 || r.Base.Config.KeyValueHeads != 2 || r.Base.Config.MaxPositions != 512 || r.Release.ModelName != "x" {
+		t.Errorf("base defaults: %+v %+v", r.Base.Phase, r.Base.Config)
+	}
+}
+
+func TestResolvedRecipeReadsBackEqual(t *testing.T) {
+	r, err := parse(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := r.Resolved()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Parse(text, "r.yaml")
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	if diff := cmp.Diff(r, again, cmpopts.IgnoreUnexported(Recipe{})); diff != "" {
+		t.Errorf("changed on the way:\n%s", diff)
+	}
+}
+
+func TestRecipesOfTheRepositoryAreSound(t *testing.T) {
+	files, err := filepath.Glob("../recipes/*.yaml")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("found %v: %v", files, err)
+	}
+	for _, f := range append(files, "../workflow/quickstart.yaml") {
+		if _, err := Load(f); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestPathsExpandVariables(t *testing.T) {
+	r, err := parse(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("RAVN_TEST_DIR", "/data")
+	os.Unsetenv("RAVN_TEST_NONE")
+	here, _ := filepath.Abs(".")
+	for in, want := range map[string]string{
+		"a/b":                                     filepath.Join(here, "a/b"),
+		"${RAVN_TEST_DIR}/b":                      "/data/b",
+		"${RAVN_TEST_NONE:-/else}/../b":           "/b",
+		"${RAVN_TEST_NONE:-../x}/y":               filepath.Join(filepath.Dir(here), "x/y"),
+		"${RAVN_TEST_DIR:-/not}/${RAVN_TEST_DIR}": "/data/data",
+	} {
+		if got, err := r.Path(in); err != nil || got != want {
+			t.Errorf("%s: got %s, %v, want %s", in, got, err, want)
+		}
+	}
+	if _, err := r.Path("${RAVN_TEST_NONE}/x"); err == nil || !strings.Contains(err.Error(), "RAVN_TEST_NONE is not set") {
+		t.Errorf("unset variable: %v", err)
+	}
+	r.Eval.Data = "${RAVN_TEST_NONE:-../../shared}/eval"
+	if got, err := r.Dataset("scala-da"); err != nil || got != filepath.Join(here, "../../shared/eval/scala-da") {
+		t.Errorf("data set: %s, %v", got, err)
+	}
+}
+
+// TestBadRecipes changes one thing of a good recipe at a time; each message names the place.
+func TestBadRecipes(t *testing.T) {
+	for _, c := range []struct{ from, to, want string }{
+		{"name: x", "name: a/b", `name "a/b" must be letters`},
+		{"name: x", "nmae: x", `r.yaml:1: unknown field "nmae"`},
+		{"name: x", "name: x\nname: y", "r.yaml:2: "},
+		{"name: x", "name: x\nseed: many", "r.yaml:2: "},
+		{"name: x", "name: [x", "r.yaml:"},
+		{"sources: [{path: text}]", "sources: []", "data.sources is empty"},
+		{"{path: text}", "{format: text}", "data.sources[0] has no path"},
+		{"{path: text}", "{path: text, format: pdf}", `data.sources[0].format "pdf" is unknown (auto, gigaword, jsonl, text)`},
+		{"{path: text}", "{path: text, role: main}", `data.sources[0].role "main" is unknown (target, replay)`},
+		{"{path: text}", "{path: text, licence: CC0}", `unknown field "licence"`},
+		{"sources:", "rights: ignore\n  sources:", `data.rights "ignore" is unknown (drop, keep)`},
+		{"sources:", "separators: eot\n  sources:", `data.separators "eot" is unknown`},
+		{"sources:", "heldout_share: 1\n  sources:", "data.heldout_share 1 must lie in [0, 1)"},
+		{"sources:", "seq_tokens: 1\n  sources:", "data.seq_tokens 1 must be at least 2"},
+		{"sources:", "min_words: -1\n  sources:", "must not be negative"},
+		{"sources:", "heldout: [{path: h}]\n  sources:", "data.heldout[0] needs path and language"},
+		{"sources:", "decontaminate: {against: [a]}\n  sources:", "eval.data (the folder of data sets) is needed"},
+		{"sources:", "decontaminate: {action: hide}\n  sources:", `data.decontaminate.action "hide" is unknown (drop, mark)`},
+		{"{train: 500}", "{}", "tokenizer needs either model"},
+		{"{train: 500}", "{train: 500, model: m}", "tokenizer needs either model"},
+		{"{train: 500}", "{train: 100}", "tokenizer.train 100 is too small"},
+		{"config:", "model: m\n  config:", "base.train is for a new decoder"},
+		{"  train: {steps: 10, rows_per_step: 2, schedule: {peak_lr: 0.001}}\n", "", "base.config needs base.train"},
+		{"train: {steps: 20", "train: {steps: 0", "train.steps 0 must be positive"},
+		{"rows_per_step: 4", "rows_per_step: 4, micro_rows: 5", "train.micro_rows 5 must lie in [1, rows_per_step=4]"},
+		{"rows_per_step: 4", "rows_per_step: 4, mixture: [{section: a}]", "train.mixture[0] needs a section and a positive share"},
+		{"rows_per_step: 4", "rows_per_step: 4, clip_norm: 0", "train.clip_norm 0 must be positive"},
+		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4, schedule: {peak_lr: 0.001, kind: saw}", `train.schedule kind "saw" is unknown (cosine, constant)`},
+		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4, schedule: {peak_lr: 0.001, warmup_steps: 20}", "train.schedule warmup_steps 20 must lie in [0, steps=20)"},
+		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4", "train.schedule peak_lr 0 must lie in (0, 1]"},
+		{"name: x", "name: x\neval: {mode: mine}", `eval.mode "mine" is unknown (ravn, scandeval-2024)`},
+		{"name: x", "name: x\neval: {iterations: 0}", "eval.iterations and eval.heldout_bytes must be positive"},
+		{"name: x", "name: x\nrelease: {purpose: sale}", `release.purpose "sale" is unknown (release, research)`},
+		{"name: x", "name: x\nrelease: {share_alike: maybe}", `release.share_alike "maybe" is unknown (allow, refuse)`},
+	} {
+		text := strings.Replace(good, c.from, c.to, 1)
+		if text == good {
+			t.Fatalf("%q is not in the good recipe", c.from)
+		}
+		_, err := parse(text)
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "r.yaml") {
+			t.Errorf("%q for %q: got %v, want %q", c.to, c.from, err, c.want)
+		}
+	}
+}
+
+// FuzzParse: no text makes the reader panic, and what it accepts it can write and read again.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(good))
+	f.Add([]byte("name: x\ndata: {sources: &a [*a]}\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := Parse(data, "r.yaml")
+		if err != nil {
+			return
+		}
+		text, err := r.Resolved()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Parse(text, "r.yaml"); err != nil {
+			t.Fatalf("%v in\n%s", err, text)
+		}
+	})
+}
