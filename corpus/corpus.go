@@ -67,6 +67,7 @@ type file struct {
 type Corpus struct {
 	Path     string
 	Sections []*Section
+	Notes    []string // what was passed over
 }
 
 // OpenOptions says how to read. The zero value finds out the format and takes what the files say.
@@ -104,11 +105,11 @@ func Open(path string, o OpenOptions) (*Corpus, error) {
 	c := &Corpus{Path: path}
 	switch format {
 	case "gigaword":
-		c.Sections, err = openGigaword(path, info, o)
+		c.Sections, c.Notes, err = openGigaword(path, info)
 	case "jsonl":
-		c.Sections, err = openJSONL(path, info, o)
+		c.Sections, err = openJSONL(path, info, o.Section)
 	case "text":
-		c.Sections, err = openText(path, info, o)
+		c.Sections, err = openText(path, info)
 	default:
 		err = fmt.Errorf("corpus: %s: format %q is not known (use auto, gigaword, jsonl or text)", path, o.Format)
 	}
@@ -180,7 +181,7 @@ func detect(path string, info os.FileInfo) (string, error) {
 		return "", fmt.Errorf("corpus: %s: not a corpus file (expected .jsonl, .jsonl.gz, .jsonl.zst or .txt, or say the format)", path)
 	}
 	root := gigawordRoot(path)
-	dirs, err := sectionFolders(root)
+	dirs, _, err := sectionFolders(root)
 	if err != nil {
 		return "", err
 	}
@@ -207,11 +208,12 @@ func detect(path string, info os.FileInfo) (string, error) {
 // listFiles returns the files below dir that is accepts, sorted by path; hidden ones are left out.
 func listFiles(dir string, is func(string) bool) ([]file, error) {
 	var out []file
-	err := filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
+	root := filepath.Clean(dir) + string(filepath.Separator) // the separator follows a link to a folder
+	err := filepath.WalkDir(root, func(p string, d os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if p != dir && strings.HasPrefix(d.Name(), ".") {
+		if p != root && strings.HasPrefix(d.Name(), ".") {
 			if d.IsDir() {
 				return filepath.SkipDir
 			}

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// fields gathers a record's fields into a document. What counts does not depend on their order.
+// fields gathers a record's fields into a document.
 type fields struct {
 	d      *Document
 	where  string // "jsonl" or "metadata", for claims
@@ -40,22 +40,22 @@ func (f *fields) set(key string, v value) error {
 	if v.isNull() {
 		return nil
 	}
-	switch strings.ToLower(key) {
+	switch name := strings.ToLower(key); name {
 	case "license", "licence":
 		return f.setLicense(key, v)
 	case "source":
-		return f.string(&f.d.Source, v)
+		return f.string(&f.d.Source, name, v)
 	case "language", "lang":
 		if v.kind() == "string" {
-			return f.string(&f.d.Language, v)
+			return f.string(&f.d.Language, "language", v)
 		}
 	case "uri", "url":
-		return f.string(&f.d.URI, v)
+		return f.string(&f.d.URI, "uri", v)
 	case "title":
-		return f.string(&f.d.Title, v)
+		return f.string(&f.d.Title, name, v)
 	case "author":
 		if v.kind() == "string" {
-			return f.string(&f.d.Author, v)
+			return f.string(&f.d.Author, name, v)
 		}
 	case "metadata":
 		if v.kind() == "object" && !f.nested {
@@ -72,7 +72,7 @@ func (f *fields) set(key string, v value) error {
 			return nil
 		}
 	case "added", "created", "date_built", "date_collected", "date_published", "year_published":
-		return f.setDate(strings.ToLower(key), v)
+		return f.setDate(name, v)
 	}
 	text, err := v.text()
 	if err != nil {
@@ -82,21 +82,22 @@ func (f *fields) set(key string, v value) error {
 	return nil
 }
 
-// string sets a field of the document; a record's own field goes before one of its metadata object.
-func (f *fields) string(dst *string, v value) error {
+// string sets a field of the document. The first of several names for it counts, and a record's own goes before one of
+// its metadata object; the others are kept as metadata.
+func (f *fields) string(dst *string, name string, v value) error {
 	s, err := v.str()
-	if err != nil {
+	if err != nil || s == "" {
 		return err
 	}
-	mark := "=" + strings.ToLower(v.key)
-	if f.nested && f.seen[mark] != "" {
-		f.meta(v.key, s)
+	mark := "=" + name
+	if f.seen[mark] != "" {
+		if s != *dst {
+			f.meta(v.key, s)
+		}
 		return nil
 	}
-	if s != "" {
-		*dst = s
-		f.see(mark, "set")
-	}
+	*dst = s
+	f.see(mark, "set")
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -19,34 +20,38 @@ func gigawordRoot(path string) string {
 	return path
 }
 
-// sectionFolders returns root itself when it is a section in Gigaword layout, else those of its folders that are.
-func sectionFolders(root string) ([]string, error) {
-	is, err := isSection(root)
+// sectionFolders returns root itself when it is a section in Gigaword layout, else those of its folders that are, and the
+// others.
+func sectionFolders(root string) (dirs, others []string, err error) {
+	is, err := isSection(root, false)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if is {
-		return []string{root}, nil
+		return []string{root}, nil, nil
 	}
+	base := filepath.Base(root)
+	told := base == "sektioner" || base == "sections" // its folders are sections, the Twitter ones with plain names
 	entries, err := os.ReadDir(root)
 	if err != nil {
-		return nil, fmt.Errorf("corpus: %w", err)
+		return nil, nil, fmt.Errorf("corpus: %w", err)
 	}
-	var out []string
 	for _, e := range entries {
 		dir := filepath.Join(root, e.Name())
 		info, err := os.Stat(dir) // follows links
 		if err != nil || !info.IsDir() || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		if is, err = isSection(dir); err != nil {
-			return nil, err
+		if is, err = isSection(dir, told); err != nil {
+			return nil, nil, err
 		}
 		if is {
-			out = append(out, dir)
+			dirs = append(dirs, dir)
+		} else {
+			others = append(others, dir)
 		}
 	}
-	return out, nil
+	return dirs, others, nil
 }
 
 // sectionName is the name that a folder gives its section.
@@ -58,11 +63,13 @@ func sectionName(dir string) string {
 	return filepath.Base(abs)
 }
 
-// isSection says whether a folder named NAME holds a file or a folder level with files called NAME_….
-func isSection(dir string) (bool, error) {
+// isSection says whether a folder NAME holds, itself or one level deeper, files called NAME_…, or a NAME.jsonl of
+// metadata though the documents are gone. When told that it is one, files without extension are enough.
+func isSection(dir string, told bool) (bool, error) {
 	name := sectionName(dir)
+	root := filepath.Clean(dir) + string(filepath.Separator)
 	found, budget := false, 10000
-	err := filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(p string, d os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -70,18 +77,37 @@ func isSection(dir string) (bool, error) {
 			return filepath.SkipAll
 		}
 		if d.IsDir() {
-			if deep := strings.Count(strings.TrimPrefix(p, dir), string(filepath.Separator)); deep > 1 || p != dir && d.Name()[0] == '.' {
+			if deep := strings.Count(strings.TrimPrefix(p, root), string(filepath.Separator)); deep > 0 || p != root && d.Name()[0] == '.' {
 				return filepath.SkipDir
 			}
 			return nil
 		}
-		found = isDocumentName(d.Name(), name)
+		found = isDocumentName(d.Name(), name) || told && !isSide(d.Name()) && filepath.Ext(p) == ""
 		return nil
 	})
 	if err != nil {
 		return false, fmt.Errorf("corpus: %w", err)
 	}
-	return found, nil
+	return found || isMetadata(filepath.Join(dir, name+".jsonl")), nil
+}
+
+// isMetadata says whether the first line of a file is a metadata record: with doc_id, without text.
+func isMetadata(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	l := newLines(f, 1<<20)
+	id, text := false, false
+	if !l.next() || scanObject(l.text, true, func(key string, _ value) error {
+		id = id || key == "doc_id"
+		text = text || key == "text"
+		return nil
+	}) != nil {
+		return false
+	}
+	return id && !text
 }
 
 // isSide says whether a file beside the documents is one of the kinds that the format describes.
@@ -113,23 +139,25 @@ func isSideExt(base string) bool {
 }
 
 // openGigaword lists the sections in path.
-func openGigaword(path string, info os.FileInfo, o OpenOptions) ([]*Section, error) {
+func openGigaword(path string, info os.FileInfo) (out []*Section, notes []string, err error) {
 	if !info.IsDir() {
-		return nil, fmt.Errorf("corpus: %s: is a file, the Gigaword layout is a folder (use jsonl or text)", path)
+		return nil, nil, fmt.Errorf("corpus: %s: is a file, the Gigaword layout is a folder (use jsonl or text)", path)
 	}
-	dirs, err := sectionFolders(gigawordRoot(path))
+	dirs, others, err := sectionFolders(gigawordRoot(path))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var out []*Section
+	for _, dir := range others {
+		notes = append(notes, fmt.Sprintf("%s: no files %s_…: passed over", dir, sectionName(dir)))
+	}
 	for _, dir := range dirs {
 		s := &Section{Name: sectionName(dir), Language: "da", Format: "gigaword", Path: dir}
 		if err := s.scanFolder(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		out = append(out, s)
 	}
-	return out, nil
+	return out, notes, nil
 }
 
 // scanFolder lists the documents and reads what the side files say about the licence.
@@ -238,6 +266,9 @@ func (s *Section) indexMetadata(meta io.Reader, index map[string]span, yield fun
 		return yield(nil, s.problem(s.metadata, line, int64(off), what, advice))
 	}
 	for lines.next() {
+		if len(bytes.TrimSpace(lines.text)) == 0 {
+			continue
+		}
 		var id string
 		seen := false
 		err := scanObject(lines.text, s.repair, func(key string, v value) error {

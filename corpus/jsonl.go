@@ -29,8 +29,9 @@ func stem(path string) string {
 	return base
 }
 
-// openJSONL makes a section of each file; files in a folder called documents are one section, named by the folder above.
-func openJSONL(path string, info os.FileInfo, o OpenOptions) ([]*Section, error) {
+// openJSONL makes a section of each file; files in a folder called documents are one section, named by the folder above,
+// and all files are one when the caller gives it a name.
+func openJSONL(path string, info os.FileInfo, name string) ([]*Section, error) {
 	if !info.IsDir() {
 		s := &Section{Name: stem(path), Format: "jsonl", Path: path, SizeBytes: info.Size(), files: []file{{path: path, size: info.Size()}}}
 		return []*Section{s}, nil
@@ -44,18 +45,18 @@ func openJSONL(path string, info os.FileInfo, o OpenOptions) ([]*Section, error)
 	at := map[string]*Section{}
 	for _, f := range files {
 		dir := filepath.Dir(f.path)
-		name, key, home := stem(f.path), f.path, dir
+		section, key, home := stem(f.path), f.path, dir
 		switch {
-		case o.Section != "":
-			name, key, home = o.Section, "", root
+		case name != "":
+			section, key, home = name, "", root
 		case filepath.Base(dir) == "attributes":
 			continue
 		case filepath.Base(dir) == "documents":
-			name, key, home = sectionName(filepath.Dir(dir)), dir, filepath.Dir(dir)
+			section, key, home = sectionName(filepath.Dir(dir)), dir, filepath.Dir(dir)
 		}
 		s := at[key]
 		if s == nil {
-			s = &Section{Name: name, Format: "jsonl", Path: home}
+			s = &Section{Name: section, Format: "jsonl", Path: home}
 			if key == f.path {
 				s.Path = f.path
 			}

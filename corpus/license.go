@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"ravn/rights"
 )
 
 // maxSideBytes is how much of a licence or README file is read.
@@ -32,8 +34,12 @@ func (s *Section) readLicense(dir string) error {
 			return err
 		}
 		if isReadme {
-			for _, c := range readmeClaims(text) {
+			claims, remarks := readmeClaims(text)
+			for _, c := range claims {
 				s.Claims = append(s.Claims, e.Name()+": "+c)
+			}
+			for _, r := range remarks {
+				s.note(path + ": remark on the licence: " + r)
 			}
 			continue
 		}
@@ -71,27 +77,35 @@ func readSide(path string) (string, error) {
 // readmeLine is a line such as "license: cc0-1.0", "- Licence: …", "**License**: …".
 var readmeLine = regexp.MustCompile(`(?im)^[ \t>*_#-]*licen[sc]e(?:_name)?[*_]*[ \t]*:[ \t]*(.*\S)[ \t]*\r?$`)
 
-// readmeClaims returns what a README says behind the word licence.
-func readmeClaims(text string) []string {
-	var out []string
+// maxClaim is how long a README's words on a licence can be to name one; longer ones explain and weigh.
+const maxClaim = 80
+
+// readmeClaims returns what a README says behind the word licence: short statements, which are claims, and remarks, which
+// are for a person to read.
+func readmeClaims(text string) (claims, remarks []string) {
 	for _, m := range readmeLine.FindAllStringSubmatch(text, -1) {
-		if c := strings.Trim(m[1], `*_"' `); c != "" {
-			out = append(out, clip(c, 300))
+		switch c := clip(strings.Trim(m[1], `*_"' `), 400); {
+		case c == "":
+		case utf8.RuneCountInString(c) <= maxClaim:
+			claims = append(claims, c)
+		default:
+			remarks = append(remarks, c)
 		}
 	}
-	return out
+	return claims, remarks
 }
 
-// claimText shortens a statement for a claim: a recognised text to its name, another to its first lines.
+// claimText is how a claim gives a statement: a line in its own words, a whole text by its name.
 func claimText(raw string) string {
-	name := LicenseName(raw)
-	if one := clip(raw, 80); len(one) <= 80 && name != one {
-		return one // short, and says it in its own words
+	raw = strings.TrimSpace(raw)
+	if strings.Contains(raw, "\n") || utf8.RuneCountInString(raw) > maxClaim {
+		return LicenseName(raw)
 	}
-	return name
+	return clip(raw, maxClaim)
 }
 
-// knownTexts recognises licences by words that their texts or names hold, most telling first.
+// knownTexts recognises licence files by words that they hold, where package rights does not: those of Danish Gigaword,
+// and the texts of Creative Commons, which do not begin with that name.
 var knownTexts = []struct {
 	id    string
 	words []string // all must be there, lower-case
@@ -100,44 +114,19 @@ var knownTexts = []struct {
 	{"LicenseRef-DK-Ophavsretsloven-9", []string{"danish copyright law", "section 9"}},
 	{"LicenseRef-Project-Gutenberg", []string{"project gutenberg", "license"}},
 	{"LicenseRef-DanNet-1.0", []string{"dannet", "license"}},
-	{"CC-BY-NC-SA-4.0", []string{"creative commons", "attribution-noncommercial-sharealike 4.0"}},
-	{"CC-BY-NC-ND-4.0", []string{"creative commons", "attribution-noncommercial-noderivatives 4.0"}},
-	{"CC-BY-NC-4.0", []string{"creative commons", "attribution-noncommercial 4.0"}},
-	{"CC-BY-ND-4.0", []string{"creative commons", "attribution-noderivatives 4.0"}},
-	{"CC-BY-SA-4.0", []string{"attribution-sharealike 4.0"}},
-	{"CC-BY-SA-3.0", []string{"attribution-sharealike 3.0"}},
-	{"CC-BY-4.0", []string{"creative commons", "attribution 4.0"}},
-	{"CC-BY-3.0", []string{"creative commons", "attribution 3.0"}},
-	{"CC0-1.0", []string{"cc0 1.0 universal"}},
-	{"Apache-2.0", []string{"apache license", "version 2.0"}},
-	{"MIT", []string{"permission is hereby granted, free of charge", "the software is provided \"as is\""}},
-	{"NLOD-2.0", []string{"norwegian licence for open government data", "2.0"}},
-	{"ODC-By-1.0", []string{"open data commons attribution license"}},
-}
-
-// knownNames maps short statements, lower-case without blanks, hyphens, dots and underscores.
-var knownNames = map[string]string{
-	"cc0": "CC0-1.0", "cc010": "CC0-1.0", "cczero": "CC0-1.0", "publicdomain": "LicenseRef-Public-Domain",
-	"ccby40": "CC-BY-4.0", "ccby30": "CC-BY-3.0", "ccbysa40": "CC-BY-SA-4.0", "ccbysa30": "CC-BY-SA-3.0",
-	"ccbync40": "CC-BY-NC-4.0", "ccbyncsa40": "CC-BY-NC-SA-4.0", "ccbyncnd40": "CC-BY-NC-ND-4.0", "ccbynd40": "CC-BY-ND-4.0",
-	"apache20": "Apache-2.0", "apachelicense20": "Apache-2.0", "mit": "MIT", "mitlicense": "MIT", "nlod20": "NLOD-2.0",
-	"odcby": "ODC-By-1.0", "odcby10": "ODC-By-1.0",
+	{"CC-BY-NC-SA-4.0", []string{"attribution-noncommercial-sharealike 4.0 international"}},
+	{"CC-BY-NC-ND-4.0", []string{"attribution-noncommercial-noderivatives 4.0 international"}},
+	{"CC-BY-NC-4.0", []string{"attribution-noncommercial 4.0 international"}},
+	{"CC-BY-ND-4.0", []string{"attribution-noderivatives 4.0 international"}},
+	{"CC-BY-SA-4.0", []string{"attribution-sharealike 4.0 international"}},
+	{"CC-BY-4.0", []string{"attribution 4.0 international"}},
 }
 
 // LicenseName gives a licence text or statement a short name: an SPDX id or LicenseRef-… where it is recognised, else
 // its first line. It judges nothing; package rights does.
 func LicenseName(raw string) string {
 	raw = strings.TrimSpace(strings.TrimPrefix(raw, "\uFEFF"))
-	if !strings.ContainsAny(raw, " \n") && strings.HasPrefix(raw, "LicenseRef-") {
-		return raw
-	}
-	squeeze := strings.Map(func(r rune) rune {
-		if strings.ContainsRune(" -._", r) {
-			return -1
-		}
-		return r
-	}, strings.ToLower(clip(raw, 60)))
-	if id, ok := knownNames[squeeze]; ok {
+	if id, known := rights.Normalize(raw); known {
 		return id
 	}
 	low := strings.ToLower(strings.Join(strings.Fields(head(raw, 4096)), " "))

@@ -28,7 +28,7 @@ func (p *Problem) Error() string {
 // Problems are the unreadable records that ended a section.
 type Problems struct {
 	Section string
-	List    []*Problem // the first of them
+	List    []*Problem // in the order they were met
 	More    bool       // the section was not read to its end
 }
 
@@ -38,6 +38,10 @@ const maxProblems = 20
 func (p *Problems) Error() string {
 	var b strings.Builder
 	for i, q := range p.List {
+		if i == maxProblems {
+			fmt.Fprintf(&b, "\ncorpus: section %s: and %d more", p.Section, len(p.List)-i)
+			break
+		}
 		if i > 0 {
 			b.WriteByte('\n')
 		}
@@ -87,7 +91,7 @@ func (c *Check) Accept(d *Document, err error) (use bool, fatal error) {
 	}
 	c.problems = append(c.problems, p)
 	if n := len(c.problems); n > c.s.maxErrors && n >= maxProblems {
-		return false, &Problems{Section: c.s.Name, List: c.problems[:min(n, max(maxProblems, c.s.maxErrors))], More: true}
+		return false, &Problems{Section: c.s.Name, List: c.problems, More: true}
 	}
 	return false, nil
 }

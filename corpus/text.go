@@ -12,7 +12,7 @@ import (
 )
 
 // openText makes one section of the *.txt files below a folder, or of one file.
-func openText(path string, info os.FileInfo, _ OpenOptions) ([]*Section, error) {
+func openText(path string, info os.FileInfo) ([]*Section, error) {
 	s := &Section{Name: sectionName(path), Format: "text", Path: path}
 	if !info.IsDir() {
 		s.Name = strings.TrimSuffix(filepath.Base(path), ".txt")

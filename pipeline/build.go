@@ -65,7 +65,8 @@ type job struct {
 	ready   chan struct{} // closed when prepared
 
 	doc     *corpus.Document
-	work    []any // of the leading Preparers, for as long as none drops
+	work    []prepared // by stage
+	changed bool       // a stage changed the text after others had prepared it
 	bytes   int64
 	words   int64
 	tokens  int64

@@ -14,7 +14,7 @@ import (
 	"ravn/corpus"
 )
 
-// prepare does what depends on the document alone: reading, counting, the leading Preparers, the hash.
+// prepare does what depends on the document alone: reading, counting, Prepare of the stages that have it, the hash.
 func (b *builder) prepare(j *job) {
 	if j.doc, j.err = j.record.Document(); j.err != nil {
 		return
@@ -25,18 +25,46 @@ func (b *builder) prepare(j *job) {
 	if b.o.Tokens != nil {
 		j.tokens = int64(b.o.Tokens(d.Text))
 	}
-	for _, s := range b.o.Stages {
+	j.work = make([]prepared, len(b.o.Stages))
+	plain := false // a stage before may change the text when it judges
+	for i, s := range b.o.Stages {
 		p, ok := s.(Preparer)
 		if !ok {
-			break // its Judge may change the text, so that later stages cannot prepare yet
+			plain = true
+			continue
 		}
+		before := d.Text
 		work, drop := p.Prepare(d)
-		j.work = append(j.work, work)
+		if plain && d.Text != before { // too early
+			d.Text = before
+			break
+		}
+		j.work[i] = prepared{work, true}
 		if drop {
 			break
 		}
 	}
 	j.hash()
+}
+
+// prepared is what a Preparer made of a document.
+type prepared struct {
+	work any
+	done bool
+}
+
+// judge asks stage i, which prepared the document unless an earlier stage changed the text since.
+func (j *job) judge(s Stage, i int) Verdict {
+	if w := j.work[i]; w.done && !j.changed {
+		return s.(Preparer).JudgePrepared(j.doc, w.work)
+	}
+	before := j.doc.Text
+	v := s.Judge(j.doc)
+	if before != j.doc.Text {
+		j.changed = true
+		j.hash()
+	}
+	return v
 }
 
 // hash sums the text as it is now.
@@ -53,16 +81,7 @@ func (b *builder) decide(j *job) {
 	sum.In.Add(count)
 	j.verdict = Keep
 	for i, s := range b.o.Stages {
-		var v Verdict
-		if i < len(j.work) {
-			v = s.(Preparer).JudgePrepared(d, j.work[i])
-		} else {
-			before := d.Text
-			v = s.Judge(d)
-			if before != d.Text {
-				j.hash()
-			}
-		}
+		v := j.judge(s, i)
 		if v.Stage == "" && v.Reason != "" {
 			v.Stage = s.Name()
 		}
@@ -149,27 +168,24 @@ func (b *builder) summary() (*Summary, error) {
 	return s, s.Check()
 }
 
+// blanks says of a byte: 0 no white space, 1 white space, 2 the first byte of a character that may be.
+var blanks = [256]uint8{'\t': 1, '\n': 1, '\v': 1, '\f': 1, '\r': 1, ' ': 1, 0xC2: 2, 0xE1: 2, 0xE2: 2, 0xE3: 2}
+
 // Words counts what stands between white space, as strings.Fields cuts it.
 func Words(s string) int {
-	n, in := 0, false
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c < utf8.RuneSelf {
-			blank := c == ' ' || c >= '\t' && c <= '\r'
-			if !blank && !in {
-				n++
+	n, before := 0, uint8(1)
+	for i := 0; i < len(s); i++ {
+		now := blanks[s[i]]
+		if now == 2 {
+			r, size := utf8.DecodeRuneInString(s[i:])
+			i += size - 1
+			now = 0
+			if unicode.IsSpace(r) {
+				now = 1
 			}
-			in = !blank
-			i++
-			continue
 		}
-		r, size := utf8.DecodeRuneInString(s[i:])
-		blank := unicode.IsSpace(r)
-		if !blank && !in {
-			n++
-		}
-		in = !blank
-		i += size
+		n += int(before &^ now)
+		before = now
 	}
 	return n
 }

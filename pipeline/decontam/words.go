@@ -36,6 +36,9 @@ func hashWords(dst []uint64, text string) []uint64 {
 		if b := text[i]; b < utf8.RuneSelf {
 			c = uint64(classes[b])
 			i++
+		} else if b == 0xC3 && i+1 < len(text) { // À to ÿ
+			c = uint64(classes[0xC0|text[i+1]&0x3F])
+			i += 2
 		} else {
 			r, size := utf8.DecodeRuneInString(text[i:])
 			i += size
