@@ -4,98 +4,150 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"strconv"
 	"strings"
 )
 
 // The drawing area of a chart in user units; CSS scales it.
 const (
-	chartWidth, chartHeight = 640.0, 260.0
-	left, right             = 64.0, 120.0
-	top, bottom             = 30.0, 38.0
+	chartWidth, chartHeight = 640.0, 280.0
+	left, right             = 64.0, 108.0
+	top, bottom             = 12.0, 40.0
+	maxPoints               = 400 // of a line; a longer one is thinned to the lowest and highest of each stretch
+	numStyles               = 6   // colours and dashes of lines in the style sheet
 )
 
-// chart draws curves over steps. The title element and the table behind it say the same in words.
-func chart(title, unit string, steps int, series []Series) template.HTML {
-	low, high, last := math.Inf(1), math.Inf(-1), steps
-	points := 0
-	for _, s := range series {
-		for _, p := range s.Points {
-			if math.IsNaN(p.Value) || math.IsInf(p.Value, 0) {
-				continue
-			}
-			low, high, last = math.Min(low, p.Value), math.Max(high, p.Value), max(last, p.Step)
-			points++
+// Chart is a drawing of curves over steps.
+type Chart struct {
+	Title, Unit string
+	Steps       int // planned: the axis reaches so far
+	Series      []Series
+	Note        string
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// points counts what can be drawn.
+func (c Chart) points() (n int) {
+	for _, s := range c.Series {
+		if sum, ok := s.Summary(); ok {
+			n += sum.N
 		}
 	}
-	if points == 0 {
-		return template.HTML(`<p class="missing">` + template.HTMLEscapeString(title) + `: nothing measured yet.</p>`)
+	return n
+}
+
+// scale maps values to places.
+type scale struct{ low, high, from, to float64 }
+
+func (s scale) at(v float64) float64 { return s.from + (v-s.low)/(s.high-s.low)*(s.to-s.from) }
+
+// SVG draws the chart, or says that there is nothing to draw. Its title and description say the same in words.
+func (c Chart) SVG(id string) template.HTML {
+	if c.points() == 0 {
+		return template.HTML(`<p class="missing">` + esc(c.Title) + `: nothing measured yet.</p>`)
 	}
-	ticks := niceTicks(low, high, 4)
-	low, high = math.Min(low, ticks[0]), math.Max(high, ticks[len(ticks)-1])
-	x := func(step int) float64 {
-		return left + (chartWidth-left-right)*float64(step)/float64(max(last, 1))
+	low, high, last := math.Inf(1), math.Inf(-1), max(c.Steps, 1)
+	for _, s := range c.Series {
+		for _, p := range s.Points {
+			if finite(p.Value) {
+				low, high, last = min(low, p.Value), max(high, p.Value), max(last, p.Step)
+			}
+		}
 	}
-	y := func(v float64) float64 { return top + (chartHeight-top-bottom)*(high-v)/(high-low) }
+	yt, xt := niceTicks(low, high, 4), niceTicks(0, float64(last), 5)
+	x := scale{0, float64(last), left, chartWidth - right}
+	y := scale{min(low, yt[0]), max(high, yt[len(yt)-1]), chartHeight - bottom, top}
 
 	var b strings.Builder
-	esc := template.HTMLEscapeString
-	fmt.Fprintf(&b, `<figure><svg viewBox="0 0 %g %g" role="img" aria-label="%s"><title>%s</title>`, chartWidth, chartHeight, esc(inWords(title, unit, series)), esc(title))
-	fmt.Fprintf(&b, `<text class="title" x="%g" y="16">%s</text>`, left, esc(title+", "+unit))
-	for _, t := range ticks {
+	openSVG(&b, id, c.Title, c.words(), chartWidth, chartHeight)
+	for _, t := range yt {
 		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/><text class="tick" x="%g" y="%.1f" text-anchor="end">%s</text>`,
-			left, chartWidth-right, y(t), y(t), left-6, y(t)+4, tickText(t))
+			left, chartWidth-right, y.at(t), y.at(t), left-8, y.at(t)+4, tickText(t, yt))
 	}
-	for _, t := range niceTicks(0, float64(last), 5) {
+	for _, t := range xt {
 		if t <= float64(last) && t == math.Trunc(t) {
-			fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%g" text-anchor="middle">%g</text>`, x(int(t)), chartHeight-bottom+16, t)
+			fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%g" text-anchor="middle">%s</text>`, x.at(t), chartHeight-bottom+18, tickText(t, xt))
 		}
 	}
+	fmt.Fprintf(&b, `<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>`, left, chartWidth-right, chartHeight-bottom, chartHeight-bottom)
 	fmt.Fprintf(&b, `<text class="tick" x="%g" y="%g" text-anchor="middle">step</text>`, (left+chartWidth-right)/2, chartHeight-6)
-	labels := labelPlaces(series, y)
-	for i, s := range series {
-		b.WriteString(curve(s, i, x, y))
-		if n := len(s.Points); n > 0 && len(series) > 1 {
-			fmt.Fprintf(&b, `<text class="name c%d" x="%g" y="%.1f">%s</text>`, i%6, chartWidth-right+8, labels[i]+4, esc(s.Name))
+	fmt.Fprintf(&b, `<text class="tick" transform="translate(14 %g) rotate(-90)" text-anchor="middle">%s</text>`, (top+chartHeight-bottom)/2, esc(c.Unit))
+	labels := labelPlaces(c.Series, y)
+	for i, s := range c.Series {
+		drawLine(&b, s, i, x, y)
+		if sum, ok := s.Summary(); ok && len(c.Series) > 1 {
+			fmt.Fprintf(&b, `<line class="lead" x1="%.1f" y1="%.1f" x2="%g" y2="%.1f"/><text class="name" x="%g" y="%.1f">%s</text>`,
+				x.at(float64(sum.Last.Step)), y.at(sum.Last.Value), chartWidth-right+10, labels[i], chartWidth-right+14, labels[i]+4, esc(clip(s.Name, 14)))
 		}
 	}
-	b.WriteString(`</svg></figure>`)
+	b.WriteString(`</svg>`)
 	return template.HTML(b.String())
 }
 
-// curve draws one series, thinned to about 400 points; a gap where a value is no number.
-func curve(s Series, i int, x func(int) float64, y func(float64) float64) string {
+// drawLine draws one series; a gap where a value is no number. Few points get dots, which say their values.
+func drawLine(b *strings.Builder, s Series, i int, x, y scale) {
+	points := thin(s.Points)
 	var path strings.Builder
-	stride := max(1, len(s.Points)/400)
 	pen := "M"
-	for k, p := range s.Points {
-		if k%stride != 0 && k != len(s.Points)-1 {
-			continue
-		}
-		if math.IsNaN(p.Value) || math.IsInf(p.Value, 0) {
+	for _, p := range points {
+		if !finite(p.Value) {
 			pen = "M"
 			continue
 		}
-		fmt.Fprintf(&path, "%s%.1f %.1f", pen, x(p.Step), y(p.Value))
+		fmt.Fprintf(&path, "%s%.1f %.1f", pen, x.at(float64(p.Step)), y.at(p.Value))
 		pen = "L"
 	}
-	out := fmt.Sprintf(`<path class="line c%d" d="%s"/>`, i%6, path.String())
-	if len(s.Points) <= 30 {
-		for _, p := range s.Points {
-			out += fmt.Sprintf(`<circle class="dot c%d" cx="%.1f" cy="%.1f" r="2.5"><title>%s, step %d: %.4g</title></circle>`,
-				i%6, x(p.Step), y(p.Value), template.HTMLEscapeString(s.Name), p.Step, p.Value)
+	fmt.Fprintf(b, `<path class="line c%d" d="%s"/>`, i%numStyles, path.String())
+	if len(points) > 30 {
+		return
+	}
+	for _, p := range points {
+		if finite(p.Value) {
+			fmt.Fprintf(b, `<circle class="dot c%d" cx="%.1f" cy="%.1f" r="2.8"><title>%s, step %d: %.4g</title></circle>`,
+				i%numStyles, x.at(float64(p.Step)), y.at(p.Value), esc(s.Name), p.Step, p.Value)
 		}
 	}
-	return out
+}
+
+// thin keeps first and last, and the lowest and highest point of each stretch between, so that spikes stay visible.
+func thin(points []Point) []Point {
+	if len(points) <= maxPoints {
+		return points
+	}
+	out := []Point{points[0]}
+	n := maxPoints/2 - 1
+	for i := range n {
+		part := points[i*len(points)/n : (i+1)*len(points)/n]
+		low, high := -1, -1
+		for k, p := range part {
+			if !finite(p.Value) {
+				continue
+			}
+			if low < 0 || p.Value < part[low].Value {
+				low = k
+			}
+			if high < 0 || p.Value > part[high].Value {
+				high = k
+			}
+		}
+		if low < 0 {
+			out = append(out, part[0]) // all of it a gap
+			continue
+		}
+		out = append(out, part[min(low, high)], part[max(low, high)])
+	}
+	return append(out, points[len(points)-1])
 }
 
 // labelPlaces are the heights of the names at the right: at their curves' ends, moved apart where they would touch.
-func labelPlaces(series []Series, y func(float64) float64) []float64 {
+func labelPlaces(series []Series, y scale) []float64 {
 	const gap = 14
 	places := make([]float64, len(series))
 	order := make([]int, 0, len(series))
 	for i, s := range series {
-		if len(s.Points) > 0 {
-			places[i] = y(s.Points[len(s.Points)-1].Value)
+		if sum, ok := s.Summary(); ok {
+			places[i] = y.at(sum.Last.Value)
 			order = append(order, i)
 		}
 	}
@@ -105,20 +157,68 @@ func labelPlaces(series []Series, y func(float64) float64) []float64 {
 		}
 	}
 	for k := 1; k < len(order); k++ {
-		places[order[k]] = math.Max(places[order[k]], places[order[k-1]]+gap)
+		places[order[k]] = max(places[order[k]], places[order[k-1]]+gap)
+	}
+	if n := len(order); n > 0 { // what was pushed below the axis goes up again, and pushes the others
+		if over := places[order[n-1]] - y.from; over > 0 {
+			places[order[n-1]] -= over
+			for k := n - 2; k >= 0; k-- {
+				places[order[k]] = min(places[order[k]], places[order[k+1]]-gap)
+			}
+		}
 	}
 	return places
 }
 
-// inWords is the text alternative of a chart.
-func inWords(title, unit string, series []Series) string {
+// words is the text alternative of a chart.
+func (c Chart) words() string {
 	var parts []string
-	for _, s := range series {
-		if n := len(s.Points); n > 0 {
-			parts = append(parts, fmt.Sprintf("%s from %.4g at step %d to %.4g at step %d", s.Name, s.Points[0].Value, s.Points[0].Step, s.Points[n-1].Value, s.Points[n-1].Step))
+	for _, s := range c.Series {
+		if sum, ok := s.Summary(); ok {
+			parts = append(parts, fmt.Sprintf("%s from %.4g at step %d to %.4g at step %d", s.Name, sum.First.Value, sum.First.Step, sum.Last.Value, sum.Last.Step))
 		}
 	}
-	return fmt.Sprintf("%s, in %s: %s", title, unit, strings.Join(parts, "; "))
+	return fmt.Sprintf("%s, in %s: %s", c.Title, c.Unit, strings.Join(parts, "; "))
+}
+
+// Summary is a line in five numbers.
+type Summary struct {
+	N                      int
+	First, Last, Low, High Point
+}
+
+// Summary of the points that are numbers. ok is false without any.
+func (s Series) Summary() (sum Summary, ok bool) {
+	for _, p := range s.Points {
+		if !finite(p.Value) {
+			continue
+		}
+		if sum.N == 0 {
+			sum.First, sum.Low, sum.High = p, p, p
+		}
+		if p.Value < sum.Low.Value {
+			sum.Low = p
+		}
+		if p.Value > sum.High.Value {
+			sum.High = p
+		}
+		sum.Last = p
+		sum.N++
+	}
+	return sum, sum.N > 0
+}
+
+// Numbers are the cells of a line in the table below its chart: points, first, last, lowest, highest.
+func (s Series) Numbers() []string {
+	sum, ok := s.Summary()
+	if !ok {
+		return []string{"0", "–", "–", "–", "–"}
+	}
+	cells := []string{fmt.Sprint(sum.N)}
+	for _, p := range []Point{sum.First, sum.Last, sum.Low, sum.High} {
+		cells = append(cells, fmt.Sprintf("%.4g at %d", p.Value, p.Step))
+	}
+	return cells
 }
 
 // niceTicks are about n round numbers that cover low to high.
@@ -145,9 +245,36 @@ func niceTicks(low, high float64, n int) []float64 {
 	}
 }
 
-func tickText(v float64) string {
-	if v == 0 {
-		return "0"
+// tickText writes a tick with the decimals that tell it from its neighbours.
+func tickText(v float64, ticks []float64) string {
+	step := 0.0
+	if len(ticks) > 1 {
+		step = ticks[1] - ticks[0]
 	}
-	return fmt.Sprintf("%.4g", v)
+	a := math.Abs(v)
+	switch {
+	case a < step*1e-6:
+		return "0"
+	case a >= 1e6 || a < 1e-3:
+		return strings.Replace(strconv.FormatFloat(v, 'g', 3, 64), "e-0", "e-", 1)
+	}
+	digits := 0
+	if step > 0 {
+		digits = max(0, int(math.Ceil(-math.Log10(step)-1e-9)))
+	}
+	return strconv.FormatFloat(v, 'f', digits, 64)
+}
+
+// openSVG begins a drawing with its title and text alternative.
+func openSVG(b *strings.Builder, id, title, words string, w, h float64) {
+	fmt.Fprintf(b, `<svg viewBox="0 0 %g %g" role="img" aria-labelledby="%[3]s-t %[3]s-d"><title id="%[3]s-t">%[4]s</title><desc id="%[3]s-d">%[5]s</desc>`, w, h, esc(id), esc(title), esc(words))
+}
+
+func esc(s string) string { return template.HTMLEscapeString(s) }
+
+func clip(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
 }

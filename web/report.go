@@ -18,6 +18,8 @@ type Report struct {
 	Name     string
 	Note     string
 	State    string   // "finished", "running, stage train", ...
+	Facts    []Fact   // what there is to know in one line each: parameters, tokens, seed
+	Warnings []string // shown at the top
 	Small    bool     // small or synthetic material: said beside every number
 	Verdict  []string // the outcome in sentences
 	Version  string
@@ -30,7 +32,18 @@ type Report struct {
 	Scores   []ScoreRow
 	Changes  []ChangeRow
 	Trace    *Trace
+	Stages   []Stage
 	Files    []File
+}
+
+// Fact is a name with a value.
+type Fact struct{ Name, Value string }
+
+// Stage is a part of the run's work.
+type Stage struct {
+	Name    string
+	State   string // "done", "not changed", "begun"
+	Seconds float64
 }
 
 // Phase is one training phase.
@@ -73,6 +86,8 @@ type Rights struct {
 	License  string
 	Why      string
 	Findings []RightsRow
+	Credits  []string // who is to be named
+	Warnings []string
 }
 
 // RightsRow is the finding on one section.
@@ -96,6 +111,7 @@ type ChangeRow struct {
 	Base, Result           float64
 	Difference             stats.Estimate
 	Verdict                string // "better", "worse", "~"
+	LowerBetter            bool   // bits per byte always are
 }
 
 // Trace is what one step read.
@@ -116,25 +132,19 @@ type File struct{ Path, What string }
 //go:embed report.html
 var reportHTML string
 
+//go:embed report.css
+var reportCSS string
+
 var reportTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
-	"chart":   chart,
-	"colors":  func() []int { return make([]int, 6) },
-	"count":   count,
-	"percent": func(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) },
-	"number":  func(x float64) string { return fmt.Sprintf("%.3f", x) },
-	"value":   func(e stats.Estimate) string { return fmt.Sprintf("%.3f", e.Value) },
-	"interval": func(e stats.Estimate) string {
-		return fmt.Sprintf("[%.3f, %.3f]", e.Low, e.High)
-	},
-	"lossChart": func(p Phase) template.HTML {
-		return chart(p.Name+": training loss", "nats per token", p.Steps, []Series{{"loss", p.Loss}})
-	},
-	"rateChart": func(p Phase) template.HTML {
-		return chart(p.Name+": learning rate", "rate", p.Steps, []Series{{"learning rate", p.LR}})
-	},
-	"bitsChart": func(p Phase) template.HTML {
-		return chart(p.Name+": held-out text", "bits per byte", p.Steps, p.Bits)
-	},
+	"css":        func() template.CSS { return template.CSS(reportCSS) },
+	"count":      count,
+	"percent":    func(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) },
+	"number":     number,
+	"estimate":   estimate,
+	"difference": difference,
+	"seconds":    seconds,
+	"style":      func(i int) int { return i % numStyles },
+	"barWidth":   barWidth,
 }).Parse(reportHTML))
 
 // HTML makes the page.
@@ -144,13 +154,4 @@ func (r *Report) HTML() ([]byte, error) {
 		return nil, fmt.Errorf("web: report of %s: %w", r.Name, err)
 	}
 	return buf.Bytes(), nil
-}
-
-// count writes a whole number with thin spaces between thousands.
-func count(n int64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "\u202f" + s[i:]
-	}
-	return s
 }

@@ -4,6 +4,9 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"math"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,18 +14,39 @@ import (
 )
 
 func full() *Report {
+	var loss, rate []Point
+	for s := 1; s <= 1000; s++ {
+		loss = append(loss, Point{s, 2.2 + 3*math.Exp(-float64(s)/150) + 0.1*math.Sin(float64(s))})
+		rate = append(rate, Point{s, 2e-3 * min(1, float64(s)/60) * (0.55 + 0.45*math.Cos(math.Pi*float64(s)/1000))})
+	}
+	loss[499].Value, loss[500].Value = math.NaN(), 4.75
+	difference := func(v, low, high float64, n int) stats.Estimate {
+		return stats.Estimate{Value: v, Low: low, High: high, Level: 0.95, N: n}
+	}
 	return &Report{
-		Name: "prøve", Note: "en <note>", State: "finished", Small: true, Verdict: []string{"Danish got better."}, Version: "v0", Machine: "a machine",
-		Phases: []Phase{{Name: "continued", Steps: 100, Loss: []Point{{1, 5}, {100, 3}}, LR: []Point{{1, 0.001}, {100, 0.0001}},
-			Bits: []Series{{"da", []Point{{0, 3}, {100, 2}}}, {"en", []Point{{0, 2}, {100, 2.01}}}}}},
-		Corpus:   []CorpusRow{{Section: "adl", License: "CC0-1.0", Language: "da", Role: "target", In: 1234567, Kept: 1234560, Heldout: 2, Removed: 5}},
-		Reasons:  []ReasonRow{{"adl", "too_short", 5}},
+		Name: "prøve", Note: "en <note>", State: "finished", Small: true, Version: "v0", Machine: "a machine", Warnings: []string{"a warning"},
+		Verdict: []string{"Danish held-out text improved: 3.200 → 2.400 bits per byte, -0.80 [-0.90, -0.70] n=10.", "English held-out text got worse: 2.000 → 2.062 bits per byte, +0.062 [0.040, 0.080] n=10."},
+		Facts:   []Fact{{"parameters", "920,000"}, {"seed", "17"}},
+		Phases: []Phase{{Name: "continued", Steps: 1000, Loss: loss, LR: rate,
+			Bits: []Series{{"Danish", []Point{{0, 3}, {500, 2.4}, {1000, 2}}}, {"English", []Point{{0, 2}, {500, math.NaN()}, {1000, 2.06}}}, {"Bokmål", []Point{{0, 3.1}, {1000, 2.4}}}}},
+			{Name: "empty", Steps: 5}},
+		Corpus: []CorpusRow{{Section: "adl", License: "CC0-1.0", Language: "da", Role: "target", In: 1234567, Kept: 1234560, Heldout: 2, Removed: 5, Bytes: 99},
+			{Section: "arkiv", License: "LicenseRef-All-Rights-Reserved", Language: "da", In: 6, Removed: 6}},
+		Reasons:  []ReasonRow{{"adl", "too_short", 4}, {"adl", "empty", 1}, {"arkiv", "license_forbids", 6}},
 		Overlaps: []string{"scala-da: 3 of 2048 items"},
-		Rights:   &Rights{Allowed: false, Why: "because", Findings: []RightsRow{{Section: "x", Verdict: "forbidden", Share: 0.25, Examples: []string{"x_1"}}}},
-		Scores:   []ScoreRow{{"scala-da", "mcc", "m", stats.Estimate{Value: 0.25, Low: 0.1, High: 0.4, N: 12}, []string{"few items"}}},
-		Changes:  []ChangeRow{{"scala-da", "", "mcc", 0.1, 0.25, stats.Estimate{Value: 0.15, Low: -0.1, High: 0.4, N: 12}, "~"}},
-		Trace:    &Trace{Step: 3, Spans: []TraceSpan{{0, 0, 16, "adl", "adl_1", "CC0-1.0"}}},
-		Files:    []File{{"events.jsonl", "measurements"}},
+		Rights: &Rights{Allowed: false, Why: "because", Credits: []string{"wiki, CC BY-SA"}, Findings: []RightsRow{
+			{Section: "x", License: "LicenseRef-All-Rights-Reserved", Verdict: "forbidden", Reason: "all rights reserved", Share: 0.25, Examples: []string{"x_1"}},
+			{Section: "adl", License: "CC0-1.0", Class: "public domain", Verdict: "allowed", Share: 0.75, Tokens: 1234}}},
+		Scores: []ScoreRow{{"scala-da", "mcc", "m", difference(0.25, 0.1, 0.4, 12), []string{"few items"}}, {"scala-en", "mcc", "m", stats.Estimate{}, nil}},
+		Changes: []ChangeRow{
+			{Dataset: "heldout", Group: "language=da", Metric: "bpb", Base: 3.2, Result: 2.4, Difference: difference(-0.8, -0.9, -0.7, 10), Verdict: "better"},
+			{Dataset: "heldout", Group: "language=en", Metric: "bpb", Base: 2, Result: 2.062, Difference: difference(0.062, 0.04, 0.08, 10), Verdict: "worse"},
+			{Dataset: "heldout", Group: "source=x", Metric: "bpb", Base: 2, Result: math.NaN(), Difference: difference(9, 8, 10, 2), Verdict: "worse"},
+			{Dataset: "scala-da", Metric: "mcc", Base: 0.1, Result: 0.25, Difference: difference(0.15, -0.1, 0.4, 12), Verdict: "~"},
+		},
+		Trace:  &Trace{Step: 3, Spans: []TraceSpan{{0, 0, 16, "adl", "adl_1", "CC0-1.0"}, {0, 16, 48, "wiki", "wiki_1", "CC-BY-SA-4.0"}}},
+		Stages: []Stage{{"corpus", "done", 12.34}, {"train", "done", 3725}},
+		Files:  []File{{"events.jsonl", "measurements"}},
 	}
 }
 
@@ -37,15 +61,29 @@ func page(t *testing.T, r *Report) string {
 
 func TestReportShowsEveryPart(t *testing.T) {
 	html := page(t, full())
-	for _, want := range []string{"prøve", "en &lt;note&gt;", "small or synthetic", "Danish got better.", "continued: held-out text", "1\u202f234\u202f567", "too_short",
-		"scala-da: 3 of 2048", "May not be released.", "x_1", "25.0 %", "[0.100, 0.400]", "few items", "What step 3 read", "adl/adl_1", `href="../events.jsonl"`,
-		"da from 3 at step 0 to 2 at step 100"} {
+	for _, want := range []string{"prøve", "en &lt;note&gt;", "small or synthetic", "Danish held-out text improved", "continued: held-out text", "1\u202f234\u202f567", "too_short 4, empty 1",
+		"scala-da: 3 of 2048", "May not be released.", "x_1", "25.0 %", "0.25 [0.10, 0.40] n=12", "few items", "What step 3 read", "adl/adl_1", `href="../events.jsonl"`,
+		"Danish from 3 at step 0 to 2 at step 1000", "~ not told apart", "▼ worse", "adl 25.0 %, wiki 75.0 %", "empty: nothing measured yet", "wiki, CC BY-SA", "1 h 02 min", "left of 0 is better"} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
-	if strings.Contains(html, "missing\"") && strings.Contains(html, "nothing measured yet") {
-		t.Error("a full report says that something is missing")
+	if strings.Contains(html, "do not add up") {
+		t.Error("the page says that right counts are wrong")
+	}
+	if os.Getenv("REPORT") != "" { // to look at it
+		if err := os.WriteFile(os.Getenv("REPORT"), []byte(html), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestWrongCountsAreNamed(t *testing.T) {
+	r := full()
+	r.Corpus[0].Kept--
+	r.Reasons[2].Documents--
+	if html := page(t, r); !strings.Contains(html, "The counts of adl, arkiv do not add up") {
+		t.Error("the page hides counts that do not add up")
 	}
 }
 
@@ -63,30 +101,80 @@ func TestEmptyReportSaysWhatIsMissing(t *testing.T) {
 
 func TestPageLoadsNothingFromElsewhere(t *testing.T) {
 	html := page(t, full())
-	for _, bad := range []string{"http://", "https://", "src=", "@import", "url("} {
+	for _, bad := range []string{"http://", "https://", "src=", "NaN", "@import", "url("} {
 		if strings.Contains(html, bad) {
 			t.Errorf("the page holds %q", bad)
 		}
 	}
 }
 
-func TestChartIsWellFormedAndSaysItInWords(t *testing.T) {
-	svg := string(chart("loss & more", "nats", 10, []Series{{"a", []Point{{0, 1}, {10, 2}}}, {"b", []Point{{0, 1}, {10, 2}}}}))
+func wellFormed(t *testing.T, svg string) {
+	t.Helper()
 	dec := xml.NewDecoder(strings.NewReader(svg))
 	for {
 		_, err := dec.Token()
 		if errors.Is(err, io.EOF) {
-			break
+			return
 		}
 		if err != nil {
 			t.Fatalf("%v in %s", err, svg)
 		}
 	}
-	if !strings.Contains(svg, "loss &amp; more, in nats: a from 1 at step 0 to 2 at step 10") {
-		t.Errorf("no text alternative in %s", svg)
+}
+
+func TestDrawingsAreWellFormedAndSayItInWords(t *testing.T) {
+	c := Chart{Title: "loss & more", Unit: "nats", Steps: 10, Series: []Series{{"a", []Point{{0, 1}, {10, 2}}}, {"b", []Point{{0, 1}, {5, math.Inf(1)}, {10, 2}}}}}
+	svg := string(c.SVG("c"))
+	wellFormed(t, svg)
+	if !strings.Contains(svg, "loss &amp; more, in nats: a from 1 at step 0 to 2 at step 10; b from") || strings.Contains(svg, "Inf") || strings.Contains(svg, "NaN") {
+		t.Errorf("no text alternative, or a number that is none, in %s", svg)
 	}
-	if !strings.Contains(string(chart("empty", "x", 5, nil)), "nothing measured yet") {
-		t.Error("a chart without points does not say so")
+	for _, empty := range []Chart{{Title: "empty"}, {Title: "empty", Series: []Series{{"a", []Point{{1, math.NaN()}}}}}} {
+		if !strings.Contains(string(empty.SVG("e")), "nothing measured yet") {
+			t.Error("a chart without points does not say so")
+		}
+	}
+	for _, f := range full().Forests() {
+		svg := string(f.SVG("f"))
+		wellFormed(t, svg)
+		for _, c := range f.Changes {
+			if !strings.Contains(svg, c.What()+": "+c.Difference.Difference()) {
+				t.Errorf("%s is not in words in %s", c.What(), svg)
+			}
+		}
+	}
+	if fs := full().Forests(); len(fs) != 2 || len(fs[0].Changes) != 2 || !fs[0].Lower || fs[1].Lower {
+		t.Errorf("forests %+v, want bpb with two languages and mcc with one set", fs)
+	}
+}
+
+func TestThinKeepsSpikes(t *testing.T) {
+	var points []Point
+	for i := range 100_000 {
+		points = append(points, Point{i, 1})
+	}
+	points[54321].Value, points[12345].Value, points[999].Value = 100, -100, math.NaN()
+	got := thin(points)
+	if len(got) > maxPoints || !slices.Contains(got, points[54321]) || !slices.Contains(got, points[12345]) || got[0] != points[0] || got[len(got)-1] != points[99_999] {
+		t.Errorf("%d points without the spikes or the ends", len(got))
+	}
+	if !slices.IsSortedFunc(got, func(a, b Point) int { return a.Step - b.Step }) {
+		t.Error("thinned points are out of order")
+	}
+}
+
+func TestLabelsDoNotTouch(t *testing.T) {
+	var series []Series
+	for _, v := range []float64{0, 0.1, 0.2, 0.05, 10} {
+		series = append(series, Series{"s", []Point{{1, v}}})
+	}
+	y := scale{0, 10, 240, 12}
+	places := labelPlaces(series, y)
+	slices.Sort(places)
+	for i, p := range places {
+		if p > y.from || i > 0 && p-places[i-1] < 13.9 {
+			t.Errorf("names at %v touch or hang below the axis", places)
+		}
 	}
 }
 
@@ -99,6 +187,14 @@ func TestTicksAreRoundAndCover(t *testing.T) {
 		got := niceTicks(c.low, c.high, 4)
 		if got[0] > c.low || got[len(got)-1] < c.high-1e-9 || len(got) > 8 {
 			t.Errorf("%g to %g: %v", c.low, c.high, got)
+		}
+	}
+}
+
+func TestTickText(t *testing.T) {
+	for want, ticks := range map[string][]float64{"0.0002": {0.0002, 0.0004}, "2e-5": {0.00002, 0.00004}, "0.0010": {0.001, 0.0015}, "2.5": {2.5, 3}, "400": {400, 600}, "0": {0, 5}, "-0.05": {-0.05, 0}} {
+		if got := tickText(ticks[0], ticks); got != want {
+			t.Errorf("tick %g of %v is written %q, want %q", ticks[0], ticks, got, want)
 		}
 	}
 }
