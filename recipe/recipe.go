@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -115,14 +116,20 @@ type Phase struct {
 	train.Options `yaml:",inline"`
 }
 
+// HeldoutName is the data set that the held-out text makes.
+const HeldoutName = "heldout"
+
 // Eval says how base and result are measured.
 type Eval struct {
-	Data         string   `yaml:"data,omitempty"` // folder of data sets
-	Datasets     []string `yaml:"datasets,omitempty"`
-	Mode         string   `yaml:"mode"`            // "ravn" or "scandeval-2024"
-	Iterations   int      `yaml:"iterations"`      // bootstrap iterations, 10 in the field
-	Limit        int      `yaml:"limit,omitempty"` // test items of a data set at most; recorded
-	HeldoutBytes int      `yaml:"heldout_bytes"`   // of one held-out document at most
+	Data       string   `yaml:"data,omitempty"` // folder of data sets
+	Datasets   []string `yaml:"datasets,omitempty"`
+	Mode       string   `yaml:"mode"`            // "ravn" or "scandeval-2024"
+	Iterations int      `yaml:"iterations"`      // bootstrap iterations, 10 in the field
+	Limit      int      `yaml:"limit,omitempty"` // test items of a data set at most; recorded
+	// Limits of single data sets, in place of Limit: those that are answered by writing text cost most. That of
+	// "heldout" is of each source; without one all its documents are read.
+	Limits       map[string]int `yaml:"limits,omitempty"`
+	HeldoutBytes int            `yaml:"heldout_bytes"` // of one held-out document at most
 }
 
 // Release says what may be published and under which policy.
@@ -302,6 +309,11 @@ func (r *Recipe) Validate() error {
 	oneOf("eval.mode", r.Eval.Mode, "ravn", "scandeval-2024")
 	if r.Eval.Iterations < 1 || r.Eval.Limit < 0 || r.Eval.HeldoutBytes < 1 {
 		bad("eval.iterations and eval.heldout_bytes must be positive, eval.limit not negative")
+	}
+	for name, n := range r.Eval.Limits {
+		if n < 0 || name != HeldoutName && !slices.Contains(r.Eval.Datasets, name) {
+			bad("eval.limits: %s: %d must not be negative, and %s has to be one of eval.datasets, or %s", name, n, name, HeldoutName)
+		}
 	}
 	if len(r.Eval.Datasets)+len(r.Data.Decontaminate.Against) > 0 && r.Eval.Data == "" {
 		bad("eval.data (the folder of data sets) is needed for eval.datasets and data.decontaminate.against")

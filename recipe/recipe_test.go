@@ -131,6 +131,7 @@ func TestBadRecipes(t *testing.T) {
 		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4", "train.schedule peak_lr 0 must lie in (0, 1]"},
 		{"name: x", "name: x\neval: {mode: mine}", `eval.mode "mine" is unknown (ravn, scandeval-2024)`},
 		{"name: x", "name: x\neval: {iterations: 0}", "eval.iterations and eval.heldout_bytes must be positive"},
+		{"name: x", "name: x\neval: {limits: {dala: 3}}", "eval.limits: dala: 3 must not be negative, and dala has to be one of eval.datasets"},
 		{"name: x", "name: x\nrelease: {purpose: sale}", `release.purpose "sale" is unknown (release, research)`},
 		{"name: x", "name: x\nrelease: {share_alike: maybe}", `release.share_alike "maybe" is unknown (allow, refuse)`},
 	} {

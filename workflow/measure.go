@@ -27,9 +27,6 @@ const (
 	roleResult = "result"
 )
 
-// heldoutName is the data set of the recipe's held-out text in records.
-const heldoutName = "heldout"
-
 // eval asks base, result and a guesser the same questions and compares the first two item by item.
 func (f *Flow) eval(ctx context.Context) error {
 	in, err := f.evalInputs()
@@ -131,7 +128,7 @@ func (f *Flow) heldoutSet() (*task.Dataset, error) {
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	return task.NewTexts(heldoutName, languages, rows)
+	return task.NewTexts(recipe.HeldoutName, languages, rows)
 }
 
 // measure evaluates one model on all sets. Each set's answers are kept in predictions/, so that an evaluation that was
@@ -172,6 +169,9 @@ func (f *Flow) evalOptions(d *task.Dataset) task.Options {
 	o := task.Options{Mode: e.Mode, Limit: e.Limit, Iterations: e.Iterations, TextBytes: e.HeldoutBytes, Version: run.Version(), Progress: f.Progress}
 	if d.Task == task.BitsPerByte {
 		o.Limit, o.Iterations = 0, 0
+	}
+	if n, ok := e.Limits[d.Name]; ok {
+		o.Limit = n
 	}
 	o.Seen, o.SeenAgainst = f.seenItems(d)
 	return o

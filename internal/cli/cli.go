@@ -7,13 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/alecthomas/kong"
 
 	"ravn/internal/progress"
+	"ravn/kernel"
 	"ravn/release"
-	"ravn/train"
 )
 
 // Exit codes of every command.
@@ -99,6 +98,10 @@ func Main(ctx context.Context, args []string, s Streams) (code int) {
 		fmt.Fprintf(s.Err, "ravn: %v (ravn --help lists the commands)\n", err)
 		return ExitUsage
 	}
+	if err := kernel.Check(); err != nil {
+		fmt.Fprintf(s.Err, "ravn: %v\n", err)
+		return ExitUsage
+	}
 	k.BindTo(ctx, (*context.Context)(nil))
 	k.Bind(&s)
 	if err := k.Run(); err != nil {
@@ -111,14 +114,11 @@ func Main(ctx context.Context, args []string, s Streams) (code int) {
 func exitCode(err error) int {
 	var refused *release.Refused
 	var usage usageError
-	var interrupted *train.Interrupted
 	switch {
 	case errors.As(err, &refused):
 		return ExitGate
 	case errors.As(err, &usage):
 		return ExitUsage
-	case errors.As(err, &interrupted), errors.Is(err, os.ErrNotExist):
-		return ExitFailed
 	}
 	return ExitFailed
 }
