@@ -194,12 +194,6 @@ func even(n, limit, unit int) int {
 	return ((n+parts-1)/parts + unit - 1) / unit * unit
 }
 
-// smaller cuts n, now in parts of size, into at least one more part. Rounding to whole units may leave the size as it
-// was; then it shrinks by one unit.
-func smaller(size, n, parts, unit int) int {
-	return max(unit, min(size-unit, even(n, (n+parts)/(parts+1), unit)))
-}
-
 // task computes one rectangle of C.
 func (j *matMul) task(i int) {
 	numCols := (j.n + j.cols - 1) / j.cols

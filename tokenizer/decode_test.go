@@ -19,9 +19,22 @@ func TestDecodeStream(t *testing.T) {
 	for i, x := range []struct {
 		piece, want string
 	}{
-		{"<s>", ""}, {"▁Hello", "Hello"}, {"▁world", " world"}, {"<0xC3>", ""}, {"<0xA6>", "æ"}, {"<0xF0>", ""}, {"<0x9F>", ""},
-		{"<0x98>", ""}, {"<0x80>", "😀"}, {"<0xF0>", ""}, {"<0x9F>", ""}, {"<0xC3>", "\uFFFD\uFFFD"}, {"a", "\uFFFDa"},
-		{"<0xFF>", "\uFFFD"}, {"<unk>", " ⁇ "}, {"<0xE2>", ""},
+		{"<s>", ""},
+		{"▁Hello", "Hello"},
+		{"▁world", " world"},
+		{"<0xC3>", ""},
+		{"<0xA6>", "æ"},
+		{"<0xF0>", ""},
+		{"<0x9F>", ""},
+		{"<0x98>", ""},
+		{"<0x80>", "😀"},
+		{"<0xF0>", ""},
+		{"<0x9F>", ""},
+		{"<0xC3>", "\uFFFD\uFFFD"},
+		{"a", "\uFFFDa"},
+		{"<0xFF>", "\uFFFD"},
+		{"<unk>", " ⁇ "},
+		{"<0xE2>", ""},
 	} {
 		if got := d.Next(id(x.piece)); got != x.want {
 			t.Errorf("step %d: Next(%s) = %q, want %q", i, x.piece, got, x.want)

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 	"unicode/utf8"
 )
 
@@ -15,12 +14,20 @@ import (
 func handModel(t testing.TB) *Tokenizer {
 	t.Helper()
 	pieces := metaPieces(&TrainOptions{})
-	for _, p := range []piece{
-		{"ab", -1, Normal}, {"cd", -1, Normal}, {"bc", -2, Normal}, {"abc", -3, Normal}, {"\u2581a", -4, Normal}, {"\u2581\u2581", -5, Normal},
-		{"\u2581", -6, Normal}, {"a", -7, Normal}, {"b", -8, Normal}, {"c", -9, Normal}, {"d", -10, Normal}, {"xy", -11, Normal},
-	} {
-		pieces = append(pieces, p)
-	}
+	pieces = append(pieces, []piece{
+		{"ab", -1, Normal},
+		{"cd", -1, Normal},
+		{"bc", -2, Normal},
+		{"abc", -3, Normal},
+		{"\u2581a", -4, Normal},
+		{"\u2581\u2581", -5, Normal},
+		{"\u2581", -6, Normal},
+		{"a", -7, Normal},
+		{"b", -8, Normal},
+		{"c", -9, Normal},
+		{"d", -10, Normal},
+		{"xy", -11, Normal},
+	}...)
 	o := DefaultTrainOptions()
 	tok, err := ReadModel(writeModel(pieces, &o))
 	if err != nil {
@@ -155,36 +162,32 @@ func TestEncodeBlocks(t *testing.T) {
 	}
 }
 
-// Words without spaces: as the reference encoder has it, and in time that grows with their length, not its square.
+// longWords are words without a space, of about n bytes.
+var longWords = map[string]func(n int) string{
+	"one letter": func(n int) string { return strings.Repeat("a", n) },
+	"letters": func(n int) string {
+		r := rand.New(rand.NewPCG(5, 6))
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = "etaoinsh"[r.IntN(8)]
+		}
+		return string(b)
+	},
+	"spaces": func(n int) string { return strings.Repeat(" ", n) },
+	"marks":  func(n int) string { return strings.Repeat("=", n) },
+	"digits": func(n int) string { return strings.Repeat("1234567890", n/10) },
+	"bytes":  func(n int) string { return strings.Repeat("\U00012345", n/4) },
+}
+
 func TestEncodeLongWords(t *testing.T) {
 	tok := mistral(t)
-	r := rand.New(rand.NewPCG(5, 6))
-	kinds := map[string]func(n int) string{
-		"one letter": func(n int) string { return strings.Repeat("a", n) },
-		"letters": func(n int) string {
-			b := make([]byte, n)
-			for i := range b {
-				b[i] = "etaoinsh"[r.IntN(8)]
-			}
-			return string(b)
-		},
-		"spaces": func(n int) string { return strings.Repeat(" ", n) },
-		"marks":  func(n int) string { return strings.Repeat("=", n) },
-		"digits": func(n int) string { return strings.Repeat("1234567890", n/10) },
-		"bytes":  func(n int) string { return strings.Repeat("\U00012345", n/4) },
-	}
-	for name, make := range kinds {
+	for name, make := range longWords {
 		text := make(20000)
 		if got, want := tok.Encode(nil, text), tok.encodeReference(nil, text); !slices.Equal(got, want) {
 			t.Errorf("%s: %d ids, want %d", name, len(got), len(want))
 		}
-		text = make(1 << 20)
-		start := time.Now()
-		ids := tok.Encode(nil, text)
-		if took := time.Since(start); took > 10*time.Second {
-			t.Errorf("%s: %d bytes took %v", name, len(text), took)
-		}
-		if got := tok.Decode(ids); got != text {
+		text = make(1 << 19)
+		if got := tok.Decode(tok.Encode(nil, text)); got != text {
 			t.Errorf("%s: does not come back", name)
 		}
 	}

@@ -172,8 +172,12 @@ func (t *Tokenizer) addedObject(id int32, withID bool) object {
 		o = object{{"id", id}}
 	}
 	return append(o, object{
-		{"content", t.pieces[id].text}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
-		{"normalized", false}, {"special", true},
+		{"content", t.pieces[id].text},
+		{"single_word", false},
+		{"lstrip", false},
+		{"rstrip", false},
+		{"normalized", false},
+		{"special", true},
 	}...)
 }
 
@@ -202,15 +206,25 @@ func (t *Tokenizer) writeJSON() []byte {
 		decoders = append(decoders, object{{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}})
 	}
 	return document(object{
-		{"version", "1.0"}, {"truncation", nil}, {"padding", nil}, {"added_tokens", added},
+		{"version", "1.0"},
+		{"truncation", nil},
+		{"padding", nil},
+		{"added_tokens", added},
 		{"normalizer", object{{"type", "Sequence"}, {"normalizers", norms}}},
 		{"pre_tokenizer", nil},
 		{"post_processor", t.template()},
 		{"decoder", object{{"type", "Sequence"}, {"decoders", decoders}}},
 		{"model", object{
-			{"type", "BPE"}, {"dropout", nil}, {"unk_token", t.Piece(t.unk)}, {"continuing_subword_prefix", nil},
-			{"end_of_word_suffix", nil}, {"fuse_unk", true}, {"byte_fallback", t.bpe.fallback},
-			{"ignore_merges", false}, {"vocab", vocab}, {"merges", t.mergeLines()},
+			{"type", "BPE"},
+			{"dropout", nil},
+			{"unk_token", t.Piece(t.unk)},
+			{"continuing_subword_prefix", nil},
+			{"end_of_word_suffix", nil},
+			{"fuse_unk", true},
+			{"byte_fallback", t.bpe.fallback},
+			{"ignore_merges", false},
+			{"vocab", vocab},
+			{"merges", t.mergeLines()},
 		}},
 	})
 }
@@ -255,7 +269,9 @@ func (t *Tokenizer) configJSON() []byte {
 		added[strconv.Itoa(int(id))] = t.addedObject(id, false)
 	}
 	o := object{
-		{"add_bos_token", t.bos >= 0}, {"add_eos_token", false}, {"added_tokens_decoder", added},
+		{"add_bos_token", t.bos >= 0},
+		{"add_eos_token", false},
+		{"added_tokens_decoder", added},
 		{"clean_up_tokenization_spaces", false},
 		{"model_max_length", json.Number("1000000000000000019884624838656")},
 	}
@@ -263,8 +279,11 @@ func (t *Tokenizer) configJSON() []byte {
 		o = append(o, member{"tokenizer_class", "PreTrainedTokenizerFast"})
 	} else {
 		o = append(o, object{
-			{"legacy", true}, {"sp_model_kwargs", object{}}, {"spaces_between_special_tokens", false},
-			{"tokenizer_class", "LlamaTokenizer"}, {"use_default_system_prompt", false},
+			{"legacy", true},
+			{"sp_model_kwargs", object{}},
+			{"spaces_between_special_tokens", false},
+			{"tokenizer_class", "LlamaTokenizer"},
+			{"use_default_system_prompt", false},
 		}...)
 	}
 	for name, id := range t.roles() {

@@ -146,8 +146,11 @@ func TestJSONByHand(t *testing.T) {
 		{"added rstrip", map[string]any{"added_tokens": added(`,"rstrip":true`)}, "ab  ab c", "ab ab ▁ c", "abab c"},
 		{"added normalized", map[string]any{"added_tokens": added(`,"normalized":true`)}, "ab abab", "ab ab ab", "ababab"},
 		{"newline is a piece", nil, "a\nb", "▁a \n b", "a\nb"},
-		{"NFC", map[string]any{"normalizer": value(`{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]}`)},
-			"e\u0301", "<0xC3> <0xA9>", "é"},
+		{
+			"NFC",
+			map[string]any{"normalizer": value(`{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]}`)},
+			"e\u0301", "<0xC3> <0xA9>", "é",
+		},
 	} {
 		t.Run(strings.ReplaceAll(x.name, " ", "_"), func(t *testing.T) {
 			tok := readEdited(t, file, x.changes)
@@ -232,10 +235,14 @@ func TestByteLevelByHand(t *testing.T) {
 		{"broken", gpt2Pre, "\xff", "ï ¿ ½", nil},
 		{"Llama 3", patternPre(llama3Pattern), "hus 1234\n\nhus", "hus Ġ 123 4 ĊĊ hus", nil},
 		{"no regex", `{"type":"ByteLevel","add_prefix_space":false,"use_regex":false}`, "hus hus\n\n", "hus Ġhus ĊĊ", nil},
-		{"single digits", `{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"ByteLevel","add_prefix_space":false}]}`,
-			"hus 123", "hus Ġ 1 2 3", nil},
-		{"runs of digits", `{"type":"Sequence","pretokenizers":[{"type":"Digits"},{"type":"ByteLevel","add_prefix_space":false}]}`,
-			"hus 123", "hus Ġ 123", nil},
+		{
+			"single digits", `{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"ByteLevel","add_prefix_space":false}]}`,
+			"hus 123", "hus Ġ 1 2 3", nil,
+		},
+		{
+			"runs of digits", `{"type":"Sequence","pretokenizers":[{"type":"Digits"},{"type":"ByteLevel","add_prefix_space":false}]}`,
+			"hus 123", "hus Ġ 123", nil,
+		},
 		{"merges decide", gpt2Pre, "huse", "hus e", nil},
 		{"NFC", gpt2Pre, "A\u030a", "Ã ħ", map[string]any{"normalizer": map[string]any{"type": "NFC"}}},
 	} {

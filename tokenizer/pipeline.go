@@ -137,7 +137,7 @@ func (p *pipeline) normalizer(s *step) error {
 		p.nfc = true
 	case "Prepend":
 		if s.Prepend != spaceMark || p.marks {
-			return fmt.Errorf("Prepend %q is not supported (only U+2581, before Replace)", s.Prepend)
+			return fmt.Errorf("step Prepend %q is not supported (only U+2581, before Replace)", s.Prepend)
 		}
 		p.prepend, p.prefix = true, prefixAlways
 	case "Replace":
@@ -180,15 +180,15 @@ func (p *pipeline) preTokenizer(s *step, i, n int) (splitter, error) {
 			return nil, nil // there is no space left to split at
 		}
 		if s.Pattern.Regex == nil {
-			return nil, errors.New("Split by a fixed string is not supported")
+			return nil, errors.New("step Split by a fixed string is not supported")
 		}
 		split := patterns[*s.Pattern.Regex]
 		if split == nil {
-			return nil, fmt.Errorf("Split pattern %q is unknown (those of GPT-2, cl100k, Llama 3 and Qwen 2 are supported)", *s.Pattern.Regex)
+			return nil, fmt.Errorf("step Split pattern %q is unknown (those of GPT-2, cl100k, Llama 3 and Qwen 2 are supported)", *s.Pattern.Regex)
 		}
 		// All known patterns match everything, so what is between the matches, and inversion, change nothing.
 		if s.Behavior != "Isolated" && s.Behavior != "Removed" || s.Behavior == "Removed" != s.Invert {
-			return nil, fmt.Errorf("Split with behavior %q and invert %t is not supported", s.Behavior, s.Invert)
+			return nil, fmt.Errorf("step Split with behavior %q and invert %t is not supported", s.Behavior, s.Invert)
 		}
 		return split, nil
 	}
@@ -197,7 +197,7 @@ func (p *pipeline) preTokenizer(s *step, i, n int) (splitter, error) {
 
 func (p *pipeline) metaspace(s *step, n int) error {
 	if s.Replacement != spaceMark || n > 1 || p.prepend {
-		return fmt.Errorf("Metaspace with replacement %q beside other steps is not supported (only U+2581, alone)", s.Replacement)
+		return fmt.Errorf("step Metaspace with replacement %q beside other steps is not supported (only U+2581, alone)", s.Replacement)
 	}
 	p.marks = true
 	p.singleSpace = s.Split == nil || *s.Split
@@ -215,7 +215,7 @@ func (p *pipeline) metaspace(s *step, n int) error {
 	case "never":
 		p.prefix = prefixNever
 	default:
-		return fmt.Errorf("Metaspace prepend_scheme %q is not one of always, first, never", scheme)
+		return fmt.Errorf("step Metaspace prepend_scheme %q is not one of always, first, never", scheme)
 	}
 	return nil
 }

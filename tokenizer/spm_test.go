@@ -146,8 +146,10 @@ func trainReference(t *testing.T, args ...string) []byte {
 	if err := os.WriteFile(input, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	args = append([]string{"--input=" + input, "--model_prefix=" + filepath.Join(dir, "m"), "--model_type=bpe",
-		"--minloglevel=2", "--num_threads=1"}, args...)
+	args = append([]string{
+		"--input=" + input, "--model_prefix=" + filepath.Join(dir, "m"), "--model_type=bpe",
+		"--minloglevel=2", "--num_threads=1",
+	}, args...)
 	if out, err := exec.Command(path, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -169,22 +171,36 @@ func TestOtherModelsMatchReference(t *testing.T) {
 		args  []string
 		extra []byte
 	}{
-		{name: "nmt_nfkc without bytes", args: []string{"--vocab_size=900", "--character_coverage=0.98", "--pad_id=3",
-			"--user_defined_symbols=<sep>,abc", "--control_symbols=<ctl>"}},
-		{name: "nmt_nfkc_cf with bytes", args: []string{"--vocab_size=1200", "--character_coverage=0.98", "--byte_fallback",
-			"--normalization_rule_name=nmt_nfkc_cf"}},
-		{name: "identity with user-defined", args: []string{"--vocab_size=1200", "--character_coverage=0.98", "--byte_fallback",
-			"--normalization_rule_name=identity", "--remove_extra_whitespaces=false", "--user_defined_symbols=<sep>,abc,bca"}},
-		{name: "identity without dummy", args: []string{"--vocab_size=900", "--character_coverage=0.98",
-			"--normalization_rule_name=identity", "--add_dummy_prefix=false", "--remove_extra_whitespaces=false"}},
-		{name: "pieces across words", args: []string{"--vocab_size=1200", "--character_coverage=0.98", "--byte_fallback",
-			"--normalization_rule_name=identity", "--split_by_whitespace=false"}},
+		{name: "nmt_nfkc without bytes", args: []string{
+			"--vocab_size=900", "--character_coverage=0.98", "--pad_id=3",
+			"--user_defined_symbols=<sep>,abc", "--control_symbols=<ctl>",
+		}},
+		{name: "nmt_nfkc_cf with bytes", args: []string{
+			"--vocab_size=1200", "--character_coverage=0.98", "--byte_fallback",
+			"--normalization_rule_name=nmt_nfkc_cf",
+		}},
+		{name: "identity with user-defined", args: []string{
+			"--vocab_size=1200", "--character_coverage=0.98", "--byte_fallback",
+			"--normalization_rule_name=identity", "--remove_extra_whitespaces=false", "--user_defined_symbols=<sep>,abc,bca",
+		}},
+		{name: "identity without dummy", args: []string{
+			"--vocab_size=900", "--character_coverage=0.98",
+			"--normalization_rule_name=identity", "--add_dummy_prefix=false", "--remove_extra_whitespaces=false",
+		}},
+		{name: "pieces across words", args: []string{
+			"--vocab_size=1200", "--character_coverage=0.98", "--byte_fallback",
+			"--normalization_rule_name=identity", "--split_by_whitespace=false",
+		}},
 		{name: "space at the end", args: []string{"--vocab_size=900", "--character_coverage=0.98", "--treat_whitespace_as_suffix"}},
 		{name: "spaces not escaped", args: []string{"--vocab_size=900", "--character_coverage=0.98"}, extra: spec(3, appendBool(nil, 5, false))},
-		{name: "other unk_surface", args: []string{"--vocab_size=900", "--character_coverage=0.98", "--unk_surface=??",
-			"--bos_id=-1", "--eos_piece=<end>"}},
-		{name: "spaces alone", args: []string{"--vocab_size=1200", "--character_coverage=0.98", "--byte_fallback",
-			"--normalization_rule_name=identity", "--remove_extra_whitespaces=false", "--allow_whitespace_only_pieces"}},
+		{name: "other unk_surface", args: []string{
+			"--vocab_size=900", "--character_coverage=0.98", "--unk_surface=??",
+			"--bos_id=-1", "--eos_piece=<end>",
+		}},
+		{name: "spaces alone", args: []string{
+			"--vocab_size=1200", "--character_coverage=0.98", "--byte_fallback",
+			"--normalization_rule_name=identity", "--remove_extra_whitespaces=false", "--allow_whitespace_only_pieces",
+		}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			model := append(trainReference(t, x.args...), x.extra...)
