@@ -202,8 +202,11 @@ func parseRecord(line []byte) (Record, error) {
 		name  string
 		empty bool
 	}{
-		{"dataset", r.Dataset == ""}, {"task", r.Task == ""}, {"model", r.Model == ""},
-		{"dataset_languages", len(r.DatasetLanguages) == 0}, {"results.total", len(r.Results.Total) == 0},
+		{"dataset", r.Dataset == ""},
+		{"task", r.Task == ""},
+		{"model", r.Model == ""},
+		{"dataset_languages", len(r.DatasetLanguages) == 0},
+		{"results.total", len(r.Results.Total) == 0},
 	} {
 		if f.empty {
 			missing = append(missing, f.name)

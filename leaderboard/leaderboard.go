@@ -256,7 +256,8 @@ func (t *Table) columns() {
 		i := slices.IndexFunc(languages, func(l struct {
 			name  string
 			codes []string
-		}) bool {
+		},
+		) bool {
 			return l.name == language
 		})
 		if i < 0 {

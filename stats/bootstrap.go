@@ -140,8 +140,10 @@ func mustMatch(a, b int) {
 
 func bootstrap(n int, o BootstrapOptions, stat func(idx []int) float64) Estimate {
 	b, level := o.resamples(), o.level()
-	e := Estimate{Value: math.NaN(), Low: math.NaN(), High: math.NaN(), SE: math.NaN(), Level: level, N: n,
-		Method: fmt.Sprintf("percentile bootstrap, %d resamples", b)}
+	e := Estimate{
+		Value: math.NaN(), Low: math.NaN(), High: math.NaN(), SE: math.NaN(), Level: level, N: n,
+		Method: fmt.Sprintf("percentile bootstrap, %d resamples", b),
+	}
 	if n == 0 {
 		e.Warnings = append(e.Warnings, "nothing was measured")
 		return e

@@ -18,8 +18,13 @@ func near(t *testing.T, what string, got, want, tolerance float64) {
 // Quantiles of Student's t from printed tables.
 func TestStudent(t *testing.T) {
 	for _, c := range []struct{ p, df, want float64 }{
-		{0.975, 1, 12.7062}, {0.975, 2, 4.30265}, {0.975, 9, 2.26216}, {0.975, 30, 2.04227}, {0.95, 5, 2.01505},
-		{0.995, 10, 3.16927}, {0.975, 100000, 1.95999},
+		{0.975, 1, 12.7062},
+		{0.975, 2, 4.30265},
+		{0.975, 9, 2.26216},
+		{0.975, 30, 2.04227},
+		{0.95, 5, 2.01505},
+		{0.995, 10, 3.16927},
+		{0.975, 100000, 1.95999},
 	} {
 		near(t, "t quantile", tQuantile(c.p, c.df), c.want, 2e-5*c.want)
 	}

@@ -77,8 +77,10 @@ func NewHeldout(texts []Text, rows, t int) (*Heldout, error) {
 }
 
 func emptyBatch(rows, t int) (*model.Batch, []int32) {
-	b := &model.Batch{B: rows, T: t, Tokens: make([]int32, rows*t), Targets: make([]int32, rows*t),
-		Positions: make([]int32, rows*t), Segments: make([]int32, rows*t)}
+	b := &model.Batch{
+		B: rows, T: t, Tokens: make([]int32, rows*t), Targets: make([]int32, rows*t),
+		Positions: make([]int32, rows*t), Segments: make([]int32, rows*t),
+	}
 	owner := make([]int32, rows*t)
 	for i := range b.Targets {
 		b.Targets[i], owner[i] = -1, -1

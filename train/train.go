@@ -348,8 +348,10 @@ func Split(b *model.Batch, rows int) []*model.Batch {
 	var parts []*model.Batch
 	for lo := 0; lo < b.B; lo += rows {
 		hi := min(lo+rows, b.B)
-		parts = append(parts, &model.Batch{B: hi - lo, T: b.T, Tokens: cut(b.Tokens, lo, hi), Targets: cut(b.Targets, lo, hi),
-			Positions: cut(b.Positions, lo, hi), Segments: cut(b.Segments, lo, hi)})
+		parts = append(parts, &model.Batch{
+			B: hi - lo, T: b.T, Tokens: cut(b.Tokens, lo, hi), Targets: cut(b.Targets, lo, hi),
+			Positions: cut(b.Positions, lo, hi), Segments: cut(b.Segments, lo, hi),
+		})
 	}
 	return parts
 }

@@ -47,9 +47,13 @@ func (f *Flow) page() (*web.Report, error) {
 		}
 	}
 	for _, x := range []web.File{
-		{Path: "recipe.yaml", What: "the recipe, every default filled in"}, {Path: "manifest.json", What: "stages with the hashes of their inputs and outputs"},
-		{Path: "corpus/documents.parquet", What: "the ledger: a row a document, kept or not, and why"}, {Path: "events.jsonl", What: "measurements of the continued training"},
-		{Path: "records.jsonl", What: "evaluation records"}, {Path: "leaderboard.md", What: "the table"}, {Path: "release/README.md", What: "the model card"},
+		{Path: "recipe.yaml", What: "the recipe, every default filled in"},
+		{Path: "manifest.json", What: "stages with the hashes of their inputs and outputs"},
+		{Path: "corpus/documents.parquet", What: "the ledger: a row a document, kept or not, and why"},
+		{Path: "events.jsonl", What: "measurements of the continued training"},
+		{Path: "records.jsonl", What: "evaluation records"},
+		{Path: "leaderboard.md", What: "the table"},
+		{Path: "release/README.md", What: "the model card"},
 	} {
 		if exists(f.Folder.Path(filepath.FromSlash(x.Path))) {
 			r.Files = append(r.Files, x)

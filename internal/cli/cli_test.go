@@ -168,8 +168,10 @@ func TestWholeWay(t *testing.T) {
 	recipeFile := tiny(t)
 	dir := filepath.Join(t.TempDir(), "run")
 	mustRavn(t, "run", recipeFile, "--out", dir)
-	for _, name := range []string{"recipe.yaml", "manifest.json", "corpus/documents.parquet", "records.jsonl", "comparison.json", "leaderboard.md", "leaderboard.json",
-		"release/README.md", "release/model.safetensors", "release/config.json", "release/SHA256SUMS", "report/index.html"} {
+	for _, name := range []string{
+		"recipe.yaml", "manifest.json", "corpus/documents.parquet", "records.jsonl", "comparison.json", "leaderboard.md", "leaderboard.json",
+		"release/README.md", "release/model.safetensors", "release/config.json", "release/SHA256SUMS", "report/index.html",
+	} {
 		if info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(name))); err != nil || info.Size() == 0 {
 			t.Errorf("%s is missing or empty: %v", name, err)
 		}
