@@ -11,8 +11,8 @@ import (
 // The drawing area of a chart in user units; CSS scales it.
 const (
 	chartWidth, chartHeight = 640.0, 280.0
-	left, right             = 64.0, 108.0
-	top, bottom             = 12.0, 40.0
+	left                    = 78.0
+	top, bottom             = 12.0, 46.0
 	maxPoints               = 400 // of a line; a longer one is thinned to the lowest and highest of each stretch
 	numStyles               = 6   // colours and dashes of lines in the style sheet
 )
@@ -56,6 +56,10 @@ func (c Chart) SVG(id string) template.HTML {
 		}
 	}
 	yt, xt := niceTicks(low, high, 4), niceTicks(0, float64(last), 5)
+	right := 20.0
+	if len(c.Series) > 1 {
+		right = 118 // names stand there
+	}
 	x := scale{0, float64(last), left, chartWidth - right}
 	y := scale{min(low, yt[0]), max(high, yt[len(yt)-1]), chartHeight - bottom, top}
 
@@ -72,7 +76,7 @@ func (c Chart) SVG(id string) template.HTML {
 	}
 	fmt.Fprintf(&b, `<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>`, left, chartWidth-right, chartHeight-bottom, chartHeight-bottom)
 	fmt.Fprintf(&b, `<text class="tick" x="%g" y="%g" text-anchor="middle">step</text>`, (left+chartWidth-right)/2, chartHeight-6)
-	fmt.Fprintf(&b, `<text class="tick" transform="translate(14 %g) rotate(-90)" text-anchor="middle">%s</text>`, (top+chartHeight-bottom)/2, esc(c.Unit))
+	fmt.Fprintf(&b, `<text class="tick" transform="translate(15 %g) rotate(-90)" text-anchor="middle">%s</text>`, (top+chartHeight-bottom)/2, esc(c.Unit))
 	labels := labelPlaces(c.Series, y)
 	for i, s := range c.Series {
 		drawLine(&b, s, i, x, y)

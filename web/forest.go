@@ -53,8 +53,8 @@ func (f Forest) SVG(id string) template.HTML {
 		words = append(words, fmt.Sprintf("%s: %s, %s.", c.What(), c.Difference.Difference(), c.Words()))
 	}
 	ticks := niceTicks(low, high, 5)
-	height := forestRow*float64(len(f.Changes)) + 44
-	axis := height - 38
+	height := forestRow*float64(len(f.Changes)) + 50
+	axis := height - 44
 	x := scale{ticks[0], ticks[len(ticks)-1], forestLeft, chartWidth - 24}
 	var b strings.Builder
 	openSVG(&b, id, "Differences in "+f.Metric+", result minus base", strings.Join(words, " "), chartWidth, height)
@@ -64,7 +64,7 @@ func (f Forest) SVG(id string) template.HTML {
 	fmt.Fprintf(&b, `<line class="axis" x1="%.1f" x2="%.1[1]f" y1="2" y2="%.1f"/>`, x.at(0), axis)
 	for i, c := range f.Changes {
 		y, d := 2+forestRow*(float64(i)+0.5), c.Difference
-		fmt.Fprintf(&b, `<text x="%g" y="%.1f" text-anchor="end">%s</text>`, forestLeft-12, y+4, esc(clip(c.What(), 30)))
+		fmt.Fprintf(&b, `<text x="%g" y="%.1f" text-anchor="end">%s</text>`, forestLeft-12, y+4, esc(clip(c.What(), 26)))
 		fmt.Fprintf(&b, `<g class="%s"><line class="interval" x1="%.1f" x2="%.1f" y1="%.1[4]f" y2="%.1[4]f"/>%[5]s</g>`, c.Class(), x.at(d.Low), x.at(d.High), y, mark(c.Class(), x.at(d.Value), y))
 	}
 	fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%.1f" text-anchor="middle">%s, result − base; %s</text></svg>`, (forestLeft+chartWidth-24)/2, height-5, esc(f.Metric), f.Direction())

@@ -27,16 +27,23 @@ func full() *Report {
 		Name: "prøve", Note: "en <note>", State: "finished", Small: true, Version: "v0", Machine: "a machine", Warnings: []string{"a warning"},
 		Verdict: []string{"Danish held-out text improved: 3.200 → 2.400 bits per byte, -0.80 [-0.90, -0.70] n=10.", "English held-out text got worse: 2.000 → 2.062 bits per byte, +0.062 [0.040, 0.080] n=10."},
 		Facts:   []Fact{{"parameters", "920,000"}, {"seed", "17"}},
-		Phases: []Phase{{Name: "continued", Steps: 1000, Loss: loss, LR: rate,
-			Bits: []Series{{"Danish", []Point{{0, 3}, {500, 2.4}, {1000, 2}}}, {"English", []Point{{0, 2}, {500, math.NaN()}, {1000, 2.06}}}, {"Bokmål", []Point{{0, 3.1}, {1000, 2.4}}}}},
-			{Name: "empty", Steps: 5}},
-		Corpus: []CorpusRow{{Section: "adl", License: "CC0-1.0", Language: "da", Role: "target", In: 1234567, Kept: 1234560, Heldout: 2, Removed: 5, Bytes: 99},
-			{Section: "arkiv", License: "LicenseRef-All-Rights-Reserved", Language: "da", In: 6, Removed: 6}},
+		Phases: []Phase{
+			{
+				Name: "continued", Steps: 1000, Loss: loss, LR: rate,
+				Bits: []Series{{"Danish", []Point{{0, 3}, {500, 2.4}, {1000, 2}}}, {"English", []Point{{0, 2}, {500, math.NaN()}, {1000, 2.06}}}, {"Bokmål", []Point{{0, 3.1}, {1000, 2.4}}}},
+			},
+			{Name: "empty", Steps: 5},
+		},
+		Corpus: []CorpusRow{
+			{Section: "adl", License: "CC0-1.0", Language: "da", Role: "target", In: 1234567, Kept: 1234560, Heldout: 2, Removed: 5, Bytes: 99},
+			{Section: "arkiv", License: "LicenseRef-All-Rights-Reserved", Language: "da", In: 6, Removed: 6},
+		},
 		Reasons:  []ReasonRow{{"adl", "too_short", 4}, {"adl", "empty", 1}, {"arkiv", "license_forbids", 6}},
 		Overlaps: []string{"scala-da: 3 of 2048 items"},
 		Rights: &Rights{Allowed: false, Why: "because", Credits: []string{"wiki, CC BY-SA"}, Findings: []RightsRow{
 			{Section: "x", License: "LicenseRef-All-Rights-Reserved", Verdict: "forbidden", Reason: "all rights reserved", Share: 0.25, Examples: []string{"x_1"}},
-			{Section: "adl", License: "CC0-1.0", Class: "public domain", Verdict: "allowed", Share: 0.75, Tokens: 1234}}},
+			{Section: "adl", License: "CC0-1.0", Class: "public domain", Verdict: "allowed", Share: 0.75, Tokens: 1234},
+		}},
 		Scores: []ScoreRow{{"scala-da", "mcc", "m", difference(0.25, 0.1, 0.4, 12), []string{"few items"}}, {"scala-en", "mcc", "m", stats.Estimate{}, nil}},
 		Changes: []ChangeRow{
 			{Dataset: "heldout", Group: "language=da", Metric: "bpb", Base: 3.2, Result: 2.4, Difference: difference(-0.8, -0.9, -0.7, 10), Verdict: "better"},
@@ -61,9 +68,11 @@ func page(t *testing.T, r *Report) string {
 
 func TestReportShowsEveryPart(t *testing.T) {
 	html := page(t, full())
-	for _, want := range []string{"prøve", "en &lt;note&gt;", "small or synthetic", "Danish held-out text improved", "continued: held-out text", "1\u202f234\u202f567", "too_short 4, empty 1",
+	for _, want := range []string{
+		"prøve", "en &lt;note&gt;", "small or synthetic", "Danish held-out text improved", "continued: held-out text", "1\u202f234\u202f567", "too_short 4, empty 1",
 		"scala-da: 3 of 2048", "May not be released.", "x_1", "25.0 %", "0.25 [0.10, 0.40] n=12", "few items", "What step 3 read", "adl/adl_1", `href="../events.jsonl"`,
-		"Danish from 3 at step 0 to 2 at step 1000", "~ not told apart", "▼ worse", "adl 25.0 %, wiki 75.0 %", "empty: nothing measured yet", "wiki, CC BY-SA", "1 h 02 min", "left of 0 is better"} {
+		"Danish from 3 at step 0 to 2 at step 1000", "~ not told apart", "▼ worse", "adl 25.0 %, wiki 75.0 %", "empty: nothing measured yet", "wiki, CC BY-SA", "1 h 02 min", "left of 0 is better",
+	} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page lacks %q", want)
 		}
