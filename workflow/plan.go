@@ -31,6 +31,7 @@ type PlannedPhase struct {
 	Tokens      int64              `json:"tokens"` // rows × seq_tokens × steps
 	FLOPs       float64            `json:"flops"`  // model.Config.TrainFLOPs a token
 	Hours       map[string]float64 `json:"hours"`  // by sustained speed
+	KWh         map[string]float64 `json:"kwh"`    // hours times the power assumed for that machine
 	Memory      []model.MemoryPart `json:"memory"`
 	MemoryBytes int64              `json:"memory_bytes"`
 }
@@ -43,14 +44,15 @@ type PlannedSource struct {
 	Problem   string `json:"problem,omitempty"` // why it could not be read
 }
 
-// sustained are speeds to reckon hours with, in FLOP/s.
+// sustained are speeds to reckon hours with, in FLOP/s, and powers to reckon energy with, in watts at the plug. The
+// speed of two cores was measured (docs/benchmarks.md); the others are proportions and goals, the powers assumptions.
 var sustained = []struct {
-	name  string
-	flops float64
+	name         string
+	flops, watts float64
 }{
-	{"2 cores with AVX-512 (150 GFLOP/s)", 150e9},
-	{"16 cores with AVX-512 (1.2 TFLOP/s)", 1.2e12},
-	{"one H200 at 45 % of its bf16 peak (445 TFLOP/s)", 445e12},
+	{"2 cores with AVX-512 (150 GFLOP/s, 60 W)", 150e9, 60},
+	{"16 cores with AVX-512 (1.2 TFLOP/s, 300 W)", 1.2e12, 300},
+	{"one H200 at 45 % of its bf16 peak (445 TFLOP/s, 1 kW)", 445e12, 1000},
 }
 
 // NewPlan reckons the cost of r. Sources that are not there are named in the plan rather than failing it.
@@ -110,10 +112,11 @@ func plannedConfig(r *recipe.Recipe) (*model.Config, []string, error) {
 }
 
 func plannedPhase(name string, c *model.Config, p recipe.Phase, t int) PlannedPhase {
-	out := PlannedPhase{Name: name, Tokens: int64(p.Steps) * int64(p.RowsPerStep) * int64(t), Hours: map[string]float64{}}
+	out := PlannedPhase{Name: name, Tokens: int64(p.Steps) * int64(p.RowsPerStep) * int64(t), Hours: map[string]float64{}, KWh: map[string]float64{}}
 	out.FLOPs = float64(out.Tokens) * c.TrainFLOPs(t)
 	for _, s := range sustained {
 		out.Hours[s.name] = out.FLOPs / s.flops / 3600
+		out.KWh[s.name] = out.Hours[s.name] * s.watts / 1000
 	}
 	out.Memory = c.Memory(model.MemoryPlan{B: p.MicroRows, T: t, DType: model.F32})
 	out.MemoryBytes = model.TotalBytes(out.Memory)
@@ -220,7 +223,7 @@ func (p *Plan) Write(w io.Writer) {
 	for _, ph := range p.Phases {
 		fmt.Fprintf(w, "\nphase %s: %s tokens, %.2g FLOPs\n", ph.Name, count(ph.Tokens), ph.FLOPs)
 		for _, s := range sustained {
-			fmt.Fprintf(w, "  %-48s %s\n", s.name, hours(ph.Hours[s.name]))
+			fmt.Fprintf(w, "  %-56s %-10s %.2g kWh\n", s.name, hours(ph.Hours[s.name]), ph.KWh[s.name])
 		}
 		fmt.Fprintf(w, "  memory, fp32 on the CPU engine: %s bytes\n", count(ph.MemoryBytes))
 		for _, m := range ph.Memory {

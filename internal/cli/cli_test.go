@@ -225,6 +225,23 @@ func TestWholeWay(t *testing.T) {
 		t.Errorf("step 7 has %d tokens in its spans, want 4 rows of 32", sum)
 	}
 
+	var written struct {
+		Text   string
+		Tokens int
+		Ended  string
+	}
+	args := []string{"generate", filepath.Join(dir, "release"), "--prompt", "Ravnen sad", "--max-tokens", "5", "--temperature", "1", "--json"}
+	first := mustRavn(t, args...)
+	if err := json.Unmarshal([]byte(first), &written); err != nil {
+		t.Fatal(err)
+	}
+	if written.Tokens > 5 || written.Ended == "length" && written.Tokens != 5 || written.Ended == "" {
+		t.Errorf("generate: %+v, want at most five tokens and the reason of the end", written)
+	}
+	if again := mustRavn(t, args...); again != first {
+		t.Errorf("the same seed writes %s and %s", first, again)
+	}
+
 	// The engines agree on the released model, read by its file names alone.
 	score := func(engine string) float64 {
 		cmd := ravn("score", filepath.Join(dir, "release"), "--json", "--engine", engine)
