@@ -176,7 +176,7 @@ func (p *Phase) UnmarshalYAML(unmarshal func(any) error) error {
 // Parse reads and checks a recipe; path is where it came from.
 func Parse(data []byte, path string) (*Recipe, error) {
 	r := Default()
-	if err := yaml.UnmarshalWithOptions(data, &r, yaml.Strict()); err != nil {
+	if err := decode(data, &r); err != nil {
 		return nil, fmt.Errorf("recipe: %s", yamlError(path, err))
 	}
 	r.path = path
@@ -190,6 +190,17 @@ func Parse(data []byte, path string) (*Recipe, error) {
 		return nil, err
 	}
 	return &r, nil
+}
+
+// decode reads YAML strictly. The library panics on some input that is not meant for it, such as a tag in front of a
+// list that is none; that is bad input like any other.
+func decode(data []byte, r *Recipe) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the YAML cannot be read: %v (recipes use plain keys, lists and values, without tags or anchors)", p)
+		}
+	}()
+	return yaml.UnmarshalWithOptions(data, r, yaml.Strict())
 }
 
 var position = regexp.MustCompile(`^\[(\d+):(\d+)\] `)
