@@ -89,6 +89,11 @@ func (s *Section) fileRecords(path string, yield func(*Record, error) bool) bool
 		return false
 	}
 	defer in.Close()
+	return s.lineRecords(path, in, yield)
+}
+
+// lineRecords yields the lines of in, which is the file at path.
+func (s *Section) lineRecords(path string, in io.Reader, yield func(*Record, error) bool) bool {
 	lines := newLines(in, s.maxBytes)
 	for lines.next() {
 		if len(bytes.TrimSpace(lines.text)) == 0 {

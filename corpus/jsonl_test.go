@@ -16,10 +16,11 @@ import (
 )
 
 func TestJSONLFields(t *testing.T) {
-	dir := tree(t, map[string]string{"blandet.jsonl": "\ufeff" +
-		`{"id": "a", "text": "Løven er løs.\nLuk døren \u00e6\ud83e\udd81!", "source": "avis", "license": "cc0", "metadata": {"license": "CC-BY-4.0", "title": "indre", "sprog": 1}, "title": "Ydre", "added": "2024-02-29", "created": "1990-01-01, 1995-12-31"}` + "\r\n\n" +
-		`{"metadata": {"uri": "https://example.org/b", "author": "Bo"}, "text": "", "licence": null, "id": 7, "year_published": 1918, "language": "nb", "extra": [1, {"x": null}]}` + "\n" +
-		`{"doc_id":"c","text":"c","LICENSE":"Creative Commons Legal Code\n\nCC0 1.0 Universal\n\nlong text","claims":["LICENSE file: CC0-1.0"],"url":"u1","uri":"u2"}`,
+	dir := tree(t, map[string]string{
+		"blandet.jsonl": "\ufeff" +
+			`{"id": "a", "text": "Løven er løs.\nLuk døren \u00e6\ud83e\udd81!", "source": "avis", "license": "cc0", "metadata": {"license": "CC-BY-4.0", "title": "indre", "sprog": 1}, "title": "Ydre", "added": "2024-02-29", "created": "1990-01-01, 1995-12-31"}` + "\r\n\n" +
+			`{"metadata": {"uri": "https://example.org/b", "author": "Bo"}, "text": "", "licence": null, "id": 7, "year_published": 1918, "language": "nb", "extra": [1, {"x": null}]}` + "\n" +
+			`{"doc_id":"c","text":"c","LICENSE":"Creative Commons Legal Code\n\nCC0 1.0 Universal\n\nlong text","claims":["LICENSE file: CC0-1.0"],"url":"u1","uri":"u2"}`,
 	})
 	path := filepath.Join(dir, "blandet.jsonl")
 	want := []*corpus.Document{
