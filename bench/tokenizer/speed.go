@@ -1,8 +1,9 @@
 //go:build ignore
 
 // Speed compares ravn's tokenizer with the reference implementation of SentencePiece (python3-sentencepiece): the same
-// texts in the same order, one thread each, in turns, so that what else the machine does falls on both. It prints the
-// median of the rounds, with least and most, and can compare every id.
+// texts in the same order, one thread each, in turns, so that what else the machine does falls on both. Times are
+// processor time of the process, ravn's with its garbage collector. It prints the median of the rounds, with least and
+// most, and can compare every id.
 //
 //	go run bench/tokenizer/speed.go -texts shared/data/gigaword-sample/sections -model shared/data/tokenizers/mistral-7b-v0.1.model
 //	go run bench/tokenizer/speed.go … -check -mb 100
@@ -22,6 +23,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"ravn/tokenizer"
@@ -235,11 +237,19 @@ func (r *reference) race(model, name string, texts []string, rounds int) error {
 func measure(tok *tokenizer.Tokenizer, texts []string) float64 {
 	runtime.GC()
 	var ids []int32
-	start := time.Now()
+	start := processorTime()
 	for _, s := range texts {
 		ids = tok.Encode(ids[:0], s)
 	}
-	return time.Since(start).Seconds()
+	return (processorTime() - start).Seconds()
+}
+
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		log.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func median(x []float64) float64 {
