@@ -12,7 +12,7 @@ import (
 )
 
 // A record is read by a scanner of its own and not by encoding/json, which takes "Text" for "text", keeps the last of
-// two equal keys, and puts U+FFFD in place of broken text without saying so. FuzzObject compares the two.
+// two equal keys, and puts U+FFFD in place of broken text without saying so. FuzzJSONL compares the two.
 
 // syntaxError is a fault in a line of JSON, at a byte from 0.
 type syntaxError struct {
@@ -97,8 +97,8 @@ func scanObject(line []byte, repair bool, f func(key string, v value) error) err
 	}
 	i = space(line, i+1)
 	var keys []string
-	for first := true; ; first = false {
-		if i < len(line) && line[i] == '}' && (first || len(keys) == 0) {
+	for {
+		if i < len(line) && line[i] == '}' && len(keys) == 0 {
 			break
 		}
 		end, err := scanString(line, i)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ravn/corpus"
 	"ravn/internal/sampledata"
 )
@@ -68,6 +70,44 @@ func TestSampleAgreesWithItsREADME(t *testing.T) {
 					t.Errorf("%s: note %q", s.Name, note)
 				}
 			}
+		}
+	}
+}
+
+// The tables of heldout/README.md and replay-en/README.md: documents and bytes by file, over all its sources.
+func TestSampleRecordFiles(t *testing.T) {
+	dir := sampledata.Dir(t)
+	for _, tt := range []struct {
+		file            string
+		documents, size int
+		licenses        map[string]int
+	}{
+		{"heldout/da.jsonl.gz", 90, 764394 + 23377 + 284812 + 456904 + 63248, map[string]int{"CC0-1.0": 7, "LicenseRef-DK-Ophavsretsloven-9": 27, "CC-BY-SA-4.0": 56}},
+		{"heldout/nb.jsonl.gz", 538, 835240 + 897536 + 562859, map[string]int{"LicenseRef-Public-Domain": 4, "NLOD-2.0": 34, "CC-BY-SA-4.0": 500}},
+		{"replay-en/replay-en.jsonl.gz", 322, 1154371 + 5843822 + 1252064 + 1989984 + 4607753, map[string]int{"CC0-1.0": 165 + 47 + 5, "LicenseRef-Public-Domain": 15 + 90}},
+	} {
+		c, err := corpus.Open(filepath.Join(dir, tt.file), corpus.OpenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		documents, size := 0, 0
+		licenses := map[string]int{}
+		for d, err := range c.Sections[0].Documents() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			documents++
+			size += len(d.Text)
+			licenses[d.License]++
+			if d.Meta["origin"] == "" || d.Source == c.Sections[0].Name || d.URI == "" {
+				t.Errorf("%s: origin %q, source %q, uri %q", d.ID, d.Meta["origin"], d.Source, d.URI)
+			}
+		}
+		if documents != tt.documents || size != tt.size {
+			t.Errorf("%s: %d documents, %d bytes; the README says %d, %d", tt.file, documents, size, tt.documents, tt.size)
+		}
+		if diff := cmp.Diff(tt.licenses, licenses); diff != "" {
+			t.Errorf("%s: licences (-want +got)\n%s", tt.file, diff)
 		}
 	}
 }
