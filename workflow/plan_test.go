@@ -78,7 +78,8 @@ func TestPlanOfTheJanuaryRunWarns(t *testing.T) {
 
 func TestMixtureStandsForSections(t *testing.T) {
 	sections := []shard.SectionInfo{
-		{Name: "adl", Role: "target", Language: "da", Tokens: 300}, {Name: "ft", Role: "target", Language: "da", Tokens: 100},
+		{Name: "adl", Role: "target", Language: "da", Tokens: 300},
+		{Name: "ft", Role: "target", Language: "da", Tokens: 100},
 		{Name: "en", Role: "replay", Language: "en", Tokens: 50},
 	}
 	for _, c := range []struct {
