@@ -245,12 +245,15 @@ func TestWholeWay(t *testing.T) {
 	// The engines agree on the released model, read by its file names alone.
 	score := func(engine string) float64 {
 		cmd := ravn("score", filepath.Join(dir, "release"), "--json", "--engine", engine)
-		cmd.Stdin = strings.NewReader(`{"text": "Ravnen sad på taget."}` + "\n")
+		cmd.Stdin = strings.NewReader(`{"text": "Ravnen sad på taget."}` + "\n" + `{"text": ""}` + "\n")
 		if err := cmd.Run(); err != nil {
 			t.Fatalf("score: %v\n%s", err, cmd.Stdout)
 		}
+		if !strings.Contains(cmd.Stdout.(*bytes.Buffer).String(), `{"nll":0,"tokens":0,"bytes":0,"bpb":null}`) {
+			t.Errorf("an empty text is not scored as nothing: %s", cmd.Stdout)
+		}
 		var r struct{ NLL float64 }
-		if err := json.Unmarshal(cmd.Stdout.(*bytes.Buffer).Bytes(), &r); err != nil {
+		if err := json.NewDecoder(cmd.Stdout.(*bytes.Buffer)).Decode(&r); err != nil {
 			t.Fatal(err)
 		}
 		return r.NLL

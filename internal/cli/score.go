@@ -161,8 +161,8 @@ func (s *scorer) score(q scoreRequest) (*scoreReply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(ids) < 2 {
-		return nil, errors.New("nothing to score: fewer than two ids (a tokenizer without BOS leaves the first token unscored)")
+	if len(ids) < 2 { // nothing to score: an empty text, or the one token that has nothing before it
+		return &scoreReply{IDs: ids}, nil
 	}
 	lp, err := s.logProbs(ids)
 	if err != nil {
