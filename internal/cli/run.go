@@ -169,7 +169,7 @@ type TraceCmd struct {
 func (c *TraceCmd) Help() string {
 	return `Examples:
   ravn trace runs/quickstart --step 12
-  ravn trace runs/quickstart --document da-natur/da-natur-001`
+  ravn trace runs/quickstart --document da-natur/da-natur_ugler`
 }
 
 // Run asks the order of the run.
