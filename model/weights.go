@@ -12,14 +12,47 @@ import (
 // DType names a number format as safetensors does.
 type DType string
 
-// The number formats that weights come in. Size is in bytes.
+// The number formats that weights come in. Those after BF16 are GGUF's: each row is cut into blocks that share a scale
+// (docs/design/gguf.md draws them).
 const (
 	F32  DType = "F32"
 	F16  DType = "F16"
 	BF16 DType = "BF16"
+	Q8_0 DType = "Q8_0" // 32 numbers: a scale in F16, a signed byte each
+	Q4_0 DType = "Q4_0" // 32 numbers: a scale in F16, four bits each
+	Q4_K DType = "Q4_K" // 256 numbers, in eight groups with scale and minimum of six bits
+	Q6_K DType = "Q6_K" // 256 numbers, in sixteen groups with a scale of eight bits
 )
 
-// Size is the number of bytes of one element, 0 for an unknown format.
+// Block is the smallest piece of a row that a format can hold: the number of its elements, and its bytes. Both are 0
+// for an unknown format.
+func (d DType) Block() (elements, bytes int) {
+	switch d {
+	case Q8_0:
+		return 32, 34
+	case Q4_0:
+		return 32, 18
+	case Q4_K:
+		return 256, 144
+	case Q6_K:
+		return 256, 210
+	}
+	if size := d.Size(); size > 0 {
+		return 1, size
+	}
+	return 0, 0
+}
+
+// RowBytes is the size of a row of n elements, 0 when the format is unknown or has no whole number of blocks in it.
+func (d DType) RowBytes(n int) int {
+	elements, bytes := d.Block()
+	if elements == 0 || n%elements != 0 {
+		return 0
+	}
+	return n / elements * bytes
+}
+
+// Size is the number of bytes of one element, 0 for a format that is unknown or has blocks.
 func (d DType) Size() int {
 	switch d {
 	case F32:
@@ -30,7 +63,8 @@ func (d DType) Size() int {
 	return 0
 }
 
-// Tensor is a named tensor in its stored form: little-endian, row-major. Data may be mapped from a file.
+// Tensor is a named tensor in its stored form: little-endian, row-major; in a format with blocks, row after row of
+// blocks. Data may be mapped from a file.
 type Tensor struct {
 	Name  string
 	DType DType
