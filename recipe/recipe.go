@@ -43,8 +43,8 @@ type Data struct {
 	Rights        string          `yaml:"rights"`        // "drop" removes text whose licence does not allow the release's purpose; "keep" leaves it to the release gate
 	HeldoutShare  float64         `yaml:"heldout_share"` // of documents set aside, chosen by document
 	Heldout       []Heldout       `yaml:"heldout,omitempty"`
-	MinCharacters int             `yaml:"min_characters"` // shorter documents are removed
-	MinWords      int             `yaml:"min_words"`
+	MinCharacters int             `yaml:"min_characters"`           // shorter documents are removed
+	MinWords      int             `yaml:"min_words"`                // those with fewer words too
 	MaxCharacters int             `yaml:"max_characters,omitempty"` // longer ones too; 0 has no limit
 	Dedup         bool            `yaml:"dedup"`                    // exact duplicates on normalised text
 	Decontaminate Decontamination `yaml:"decontaminate"`
@@ -55,20 +55,20 @@ type Data struct {
 
 // Source is a folder or file of documents.
 type Source struct {
-	Path     string   `yaml:"path"`
+	Path     string   `yaml:"path"`               // folder or file
 	Format   string   `yaml:"format"`             // "auto", "gigaword", "jsonl", "text"
 	Section  string   `yaml:"section,omitempty"`  // name for what has none
 	Sections []string `yaml:"sections,omitempty"` // only these sections of a corpus; default all
 	Exclude  []string `yaml:"exclude,omitempty"`  // all but these
-	Language string   `yaml:"language,omitempty"`
-	License  string   `yaml:"license,omitempty"` // for documents that say none
-	Role     string   `yaml:"role"`              // "target" or "replay"
+	Language string   `yaml:"language,omitempty"` // code, for documents that say none
+	License  string   `yaml:"license,omitempty"`  // for documents that say none
+	Role     string   `yaml:"role"`               // "target" or "replay"
 }
 
 // Heldout is text that no step trains on and on which losses are measured.
 type Heldout struct {
-	Path     string `yaml:"path"`
-	Language string `yaml:"language"`
+	Path     string `yaml:"path"`     // folder or file
+	Language string `yaml:"language"` // code
 	// What is measured during training, to keep that short; the final evaluation reads every document up to
 	// eval.heldout_bytes. 0 has no limit.
 	MaxBytes     int `yaml:"max_bytes,omitempty"`     // of each document
@@ -93,21 +93,21 @@ type Base struct {
 	License string `yaml:"license,omitempty"` // of that folder; unknown licences hold a release
 	Name    string `yaml:"name,omitempty"`    // for the card
 	Config  *Shape `yaml:"config,omitempty"`  // of a new decoder; beside model, the shape that the folder has to have, so that plan works without it
-	Phase   *Phase `yaml:"train,omitempty"`
+	Phase   *Phase `yaml:"train,omitempty"`   // how the new decoder is trained before it is continued
 }
 
 // Shape is a new decoder; what is left out follows from the rest.
 type Shape struct {
-	HiddenSize       int     `yaml:"hidden_size"`
-	IntermediateSize int     `yaml:"intermediate_size"`
-	Layers           int     `yaml:"num_hidden_layers"`
-	Heads            int     `yaml:"num_attention_heads"`
-	KeyValueHeads    int     `yaml:"num_key_value_heads"`
-	MaxPositions     int     `yaml:"max_position_embeddings,omitempty"`
-	RopeTheta        float64 `yaml:"rope_theta,omitempty"`
-	SlidingWindow    int     `yaml:"sliding_window,omitempty"`
-	VocabSize        int     `yaml:"vocab_size,omitempty"` // default: the tokenizer's
-	Tied             bool    `yaml:"tie_word_embeddings,omitempty"`
+	HiddenSize       int     `yaml:"hidden_size"`                       // C
+	IntermediateSize int     `yaml:"intermediate_size"`                 // width inside the feed-forward block
+	Layers           int     `yaml:"num_hidden_layers"`                 // L
+	Heads            int     `yaml:"num_attention_heads"`               // H
+	KeyValueHeads    int     `yaml:"num_key_value_heads"`               // K; default H
+	MaxPositions     int     `yaml:"max_position_embeddings,omitempty"` // default data.seq_tokens
+	RopeTheta        float64 `yaml:"rope_theta,omitempty"`              // base of the rotary positions; default 10000
+	SlidingWindow    int     `yaml:"sliding_window,omitempty"`          // tokens that attention looks back; default all
+	VocabSize        int     `yaml:"vocab_size,omitempty"`              // default: the tokenizer's
+	Tied             bool    `yaml:"tie_word_embeddings,omitempty"`     // output and input share one matrix
 }
 
 // Phase is one training phase: what is mixed, and how it is trained.
@@ -121,11 +121,11 @@ const HeldoutName = "heldout"
 
 // Eval says how base and result are measured.
 type Eval struct {
-	Data       string   `yaml:"data,omitempty"` // folder of data sets
-	Datasets   []string `yaml:"datasets,omitempty"`
-	Mode       string   `yaml:"mode"`            // "ravn" or "scandeval-2024"
-	Iterations int      `yaml:"iterations"`      // bootstrap iterations, 10 in the field
-	Limit      int      `yaml:"limit,omitempty"` // test items of a data set at most; recorded
+	Data       string   `yaml:"data,omitempty"`     // folder of data sets
+	Datasets   []string `yaml:"datasets,omitempty"` // their names in that folder
+	Mode       string   `yaml:"mode"`               // "ravn" or "scandeval-2024"
+	Iterations int      `yaml:"iterations"`         // bootstrap iterations, 10 in the field
+	Limit      int      `yaml:"limit,omitempty"`    // test items of a data set at most; recorded
 	// Limits of single data sets, in place of Limit: those that are answered by writing text cost most. That of
 	// "heldout" is of each source; without one all its documents are read.
 	Limits       map[string]int `yaml:"limits,omitempty"`
@@ -134,9 +134,9 @@ type Eval struct {
 
 // Release says what may be published and under which policy.
 type Release struct {
-	Purpose    string `yaml:"purpose"`     // "release" or "research"
-	ShareAlike string `yaml:"share_alike"` // "allow" or "refuse"
-	ModelName  string `yaml:"model_name,omitempty"`
+	Purpose    string `yaml:"purpose"`              // "release" or "research"
+	ShareAlike string `yaml:"share_alike"`          // "allow" or "refuse"
+	ModelName  string `yaml:"model_name,omitempty"` // on the card; default the recipe's name
 }
 
 // Default is a recipe with every default; a file is read over it.

@@ -15,8 +15,8 @@ import (
 
 // Share is a section's part of the rows. Shares are relative: 3 and 2 are 0.6 and 0.4.
 type Share struct {
-	Section string
-	Share   float64
+	Section string  // name, or in a recipe a group: "role:replay", "language:en"
+	Share   float64 // part of the rows, positive; shares need not sum to 1
 }
 
 // OrderOptions decide what each step reads.

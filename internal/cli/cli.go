@@ -79,14 +79,7 @@ func Main(ctx context.Context, args []string, s Streams) (code int) {
 		}
 	}()
 	var c Commands
-	parser, err := kong.New(&c,
-		kong.Name("ravn"),
-		kong.Description("A better language model for a small language: trained in the open, measured honestly, released lawfully."),
-		kong.Writers(s.Out, s.Err),
-		kong.Exit(func(code int) { panic(exited(code)) }),
-		kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Summary: true}),
-	)
+	parser, err := newParser(&c, s)
 	if err != nil {
 		panic(err)
 	}
@@ -109,6 +102,18 @@ func Main(ctx context.Context, args []string, s Streams) (code int) {
 		return exitCode(err)
 	}
 	return ExitDone
+}
+
+// newParser makes the command line's parser; a wish to end comes as a panic of type exited.
+func newParser(c *Commands, s Streams) (*kong.Kong, error) {
+	return kong.New(c,
+		kong.Name("ravn"),
+		kong.Description("A better language model for a small language: trained in the open, measured honestly, released lawfully."),
+		kong.Writers(s.Out, s.Err),
+		kong.Exit(func(code int) { panic(exited(code)) }),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Summary: true}),
+	)
 }
 
 func exitCode(err error) int {
