@@ -249,8 +249,13 @@ func TestCacheEviction(t *testing.T) {
 func TestEncodeDoesNotAllocate(t *testing.T) {
 	tok := mistral(t)
 	text := strings.Repeat("Det var en mørk og stormfuld aften, og hunden gøede. ", 20)
-	ids := tok.Encode(nil, text)
-	if n := testing.AllocsPerRun(50, func() { ids = tok.Encode(ids[:0], text) }); n > 0.5 {
+	// Encode keeps its encoders in a sync.Pool, which forgets some on purpose under the race detector; so one is held here.
+	e := newEncoder(tok)
+	ids := e.section(nil, text, true)
+	if want := tok.Encode(nil, text); !slices.Equal(ids, want) {
+		t.Fatalf("section %v, Encode %v", ids, want)
+	}
+	if n := testing.AllocsPerRun(50, func() { ids = e.section(ids[:0], text, true) }); n > 0 {
 		t.Errorf("%g allocations for a text seen before, want 0", n)
 	}
 }
