@@ -33,8 +33,10 @@ type Engine interface {
 	SetState(s model.State) error
 }
 
-// Source gives the batch of any step, the first being 1, and says which documents are in it.
+// Source gives the batch of any step, the first being 1, and says which documents are in it. Sources with the same
+// Hash give the same batches.
 type Source interface {
+	Hash() string
 	Batch(step int) (*model.Batch, error)
 	Spans(step int) ([]shard.Span, error)
 }
@@ -86,6 +88,9 @@ type Interrupted struct {
 func (i *Interrupted) Error() string {
 	return fmt.Sprintf("train: stopped at step %d of %d; checkpoint %s (run the same command again to go on)", i.Step, i.Steps, i.Checkpoint)
 }
+
+// orderKey is where a checkpoint says which order its batches came from.
+const orderKey = "order"
 
 // Root is the folder that holds the checkpoints of a job in dir.
 func Root(dir string) string { return filepath.Join(dir, "checkpoints") }
@@ -202,6 +207,9 @@ func (j *Job) resume() (int, checkpoint.Meta, error) {
 	if meta.RecipeHash != j.RecipeHash {
 		return 0, meta, fmt.Errorf("train: %s was written under another recipe (hash %.12s, this one is %.12s) (undo the change, or choose another --out folder)", dir, meta.RecipeHash, j.RecipeHash)
 	}
+	if was := meta.Extra[orderKey]; was != j.Source.Hash() {
+		return 0, meta, fmt.Errorf("train: %s was trained on other batches (order %.12s, this one is %.12s): the shards, the mixture or the seed have changed (undo the change, or choose another --out folder)", dir, was, j.Source.Hash())
+	}
 	if cfg.NumParams() != j.Engine.Config().NumParams() {
 		return 0, meta, fmt.Errorf("train: %s holds %d parameters, the engine %d", dir, cfg.NumParams(), j.Engine.Config().NumParams())
 	}
@@ -311,7 +319,7 @@ func (l *loop) save(step int) error {
 		return err
 	}
 	began := time.Now()
-	meta := checkpoint.Meta{Step: step, Tokens: l.tokens, RecipeHash: l.RecipeHash, EventsBytes: l.events.Size(), Stage: l.Name}
+	meta := checkpoint.Meta{Step: step, Tokens: l.tokens, RecipeHash: l.RecipeHash, EventsBytes: l.events.Size(), Stage: l.Name, Extra: map[string]string{orderKey: l.Source.Hash()}}
 	if err := checkpoint.Save(StepDir(l.Dir, step), l.Engine.Config(), l.Engine.State(), meta, l.Files); err != nil {
 		return err
 	}

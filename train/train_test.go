@@ -29,6 +29,8 @@ func tinyConfig() *model.Config {
 // engine return a loss that is no number.
 type pattern struct{ rows, t int }
 
+func (p pattern) Hash() string { return fmt.Sprintf("%d rows of %d", p.rows, p.t) }
+
 func (p pattern) Batch(step int) (*model.Batch, error) {
 	b := &model.Batch{B: p.rows, T: p.t}
 	for r := range p.rows {
@@ -217,6 +219,17 @@ func TestNaNStopsAndNamesTheDocuments(t *testing.T) {
 	}
 	if _, err := os.Stat(StepDir(j.Dir, 5)); err != nil {
 		t.Errorf("the checkpoint before it is gone: %v", err)
+	}
+}
+
+func TestOtherOrderIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := newJob(t, dir, pattern{4, 16}, tinyOptions()).Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := newJob(t, dir, pattern{4, 15}, tinyOptions()).Run(context.Background())
+	if err == nil || !strings.Contains(err.Error(), `was trained on other batches (order 4 rows of 1`) {
+		t.Errorf("a checkpoint of another order: %v", err)
 	}
 }
 

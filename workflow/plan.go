@@ -63,9 +63,9 @@ func NewPlan(r *recipe.Recipe) (*Plan, error) {
 	}
 	p := &Plan{Name: r.Name, Params: cfg.NumParams(), Config: cfg, Warnings: warnings}
 	if r.Base.Phase != nil {
-		p.Phases = append(p.Phases, plannedPhase("base", cfg, *r.Base.Phase, r.Data.SeqTokens))
+		p.Phases = append(p.Phases, plannedPhase(basePhase, cfg, *r.Base.Phase, r.Data.SeqTokens))
 	}
-	p.Phases = append(p.Phases, plannedPhase("continued", cfg, r.Train, r.Data.SeqTokens))
+	p.Phases = append(p.Phases, plannedPhase(continuedPhase, cfg, r.Train, r.Data.SeqTokens))
 	p.lint(r)
 	return p, p.readSources(r)
 }

@@ -183,16 +183,16 @@ func (f *Flow) uses() ([]rights.Use, []string, error) {
 		return nil, nil, err
 	}
 	seen := make([]int64, len(rows))
-	phases := []recipe.Phase{f.Recipe.Train}
-	if f.Recipe.Base.Phase != nil && f.Recipe.Base.Model == "" {
-		phases = append(phases, *f.Recipe.Base.Phase)
+	steps := map[string]int{continuedPhase: f.Recipe.Train.Steps}
+	if base := f.Recipe.Base.Phase; base != nil {
+		steps[basePhase] = base.Steps
 	}
-	for _, p := range phases {
-		order, err := f.order(set, p)
+	for phase, n := range steps {
+		order, err := f.order(set, phase)
 		if err != nil {
 			return nil, nil, err
 		}
-		tokens, err := order.Seen(1, p.Steps)
+		tokens, err := order.Seen(1, n)
 		if err != nil {
 			return nil, nil, err
 		}

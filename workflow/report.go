@@ -122,7 +122,7 @@ func (f *Flow) pagePhases(r *web.Report) error {
 		name, dir string
 		phase     *recipe.Phase
 	}
-	for _, s := range []source{{"base", f.Folder.Path("base"), f.Recipe.Base.Phase}, {"continued", f.Folder.Dir, &f.Recipe.Train}} {
+	for _, s := range []source{{basePhase, f.Folder.Path("base"), f.Recipe.Base.Phase}, {continuedPhase, f.Folder.Dir, &f.Recipe.Train}} {
 		if s.phase == nil {
 			continue
 		}
@@ -216,7 +216,7 @@ func (f *Flow) pageRights(r *web.Report) error {
 
 // pageTrace shows the first rows of a step in the middle of the run.
 func (f *Flow) pageTrace(r *web.Report) error {
-	tr, err := OpenTrace(f.Folder.Dir, "continued")
+	tr, err := OpenTrace(f.Folder.Dir, continuedPhase)
 	if err != nil {
 		return err
 	}

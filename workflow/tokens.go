@@ -13,7 +13,6 @@ import (
 	"ravn/internal/atomicfile"
 	"ravn/internal/progress"
 	"ravn/pipeline"
-	"ravn/recipe"
 	"ravn/run"
 	"ravn/shard"
 	"ravn/tokenizer"
@@ -150,15 +149,33 @@ func (f *Flow) shards(ctx context.Context) error {
 	})
 }
 
-// order is the batches of a phase.
-func (f *Flow) order(set *shard.Set, p recipe.Phase) (*shard.Order, error) {
+// The training phases of a run. The base's is there when the recipe trains one.
+const (
+	basePhase      = "base"
+	continuedPhase = "continued"
+)
+
+// order is the batches of a phase. Where the base is trained here, the continued phase reads on behind what the base
+// has read of each section: replay is more text of the base's kind, not the same rows again.
+func (f *Flow) order(set *shard.Set, phase string) (*shard.Order, error) {
+	p, skip := f.Recipe.Train, map[string]int64(nil)
+	switch base := f.Recipe.Base.Phase; {
+	case phase == basePhase:
+		p = *base
+	case base != nil:
+		before, err := f.order(set, basePhase)
+		if err != nil {
+			return nil, err
+		}
+		skip = before.RowsRead()
+	}
 	mixture, err := mixture(set.Sections(), p.Mixture)
 	if err != nil {
 		return nil, fmt.Errorf("workflow: %s: %w", f.Recipe.File(), err)
 	}
 	return shard.NewOrder(set, shard.OrderOptions{
 		Mixture: mixture, Seed: f.Recipe.Seed, Rows: p.RowsPerStep, T: f.Recipe.Data.SeqTokens, Steps: p.Steps,
-		AcrossDocuments: f.Recipe.Data.AcrossDocs,
+		AcrossDocuments: f.Recipe.Data.AcrossDocs, Skip: skip,
 	})
 }
 

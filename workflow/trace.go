@@ -61,12 +61,12 @@ func OpenTrace(dir, phase string) (*Trace, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := r.Train
-	if phase == "base" {
+	steps := r.Train.Steps
+	if phase == basePhase {
 		if r.Base.Phase == nil {
 			return nil, fmt.Errorf("workflow: the base of %s was not trained here", dir)
 		}
-		p = *r.Base.Phase
+		steps = r.Base.Phase.Steps
 	}
 	f := &Flow{Recipe: r, Folder: folder}
 	tok, err := tokenizer.Load(folder.TokenizerDir())
@@ -77,12 +77,12 @@ func OpenTrace(dir, phase string) (*Trace, error) {
 	if err != nil {
 		return nil, err
 	}
-	order, err := f.order(set, p)
+	order, err := f.order(set, phase)
 	if err != nil {
 		set.Close()
 		return nil, err
 	}
-	return &Trace{set: set, order: order, tok: tok, steps: p.Steps}, nil
+	return &Trace{set: set, order: order, tok: tok, steps: steps}, nil
 }
 
 // Close unmaps the shards.

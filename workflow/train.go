@@ -57,7 +57,7 @@ func (f *Flow) base(ctx context.Context) error {
 		if err != nil {
 			return "", err
 		}
-		res, err := f.phase(ctx, "base", f.Folder.Path("base"), *b.Phase, w, in)
+		res, err := f.phase(ctx, basePhase, f.Folder.Path("base"), *b.Phase, w, in)
 		if err != nil {
 			return "", err
 		}
@@ -211,7 +211,7 @@ func (f *Flow) train(ctx context.Context) error {
 		if err != nil {
 			return "", err
 		}
-		res, err := f.phase(ctx, "continued", f.Folder.Dir, f.Recipe.Train, w, in)
+		res, err := f.phase(ctx, continuedPhase, f.Folder.Dir, f.Recipe.Train, w, in)
 		if err != nil {
 			return "", err
 		}
@@ -238,7 +238,7 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 		return nil, err
 	}
 	defer set.Close()
-	order, err := f.order(set, p)
+	order, err := f.order(set, name)
 	if err != nil {
 		return nil, err
 	}
