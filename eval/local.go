@@ -41,6 +41,7 @@ type Tokenizer interface {
 	BOS() int32
 	EOS() int32
 	Size() int
+	Surface(id int32) string // what the id adds to a text that has begun; "" for control ids
 }
 
 // LocalOptions say how a local model is run. None of them changes what it answers but ContextTokens and WindowTokens.
@@ -65,6 +66,7 @@ type Local struct {
 
 	mu      sync.Mutex // one call at a time
 	workers []*worker
+	masks   sync.Map // of grammars: maskKey to []uint64
 }
 
 // NewLocal evaluates an engine that is already there. info.VocabSize is the width of its logits, info.MaxTokens what
@@ -76,7 +78,7 @@ func NewLocal(e Engine, tok Tokenizer, info Info, o LocalOptions) (*Local, error
 	if o.Name != "" {
 		info.Name = o.Name
 	}
-	info.Generative = true
+	info.Generative, info.Grammars = true, true
 	info.Kind = cmp.Or(info.Kind, "local")
 	l := &Local{engine: e, tok: tok, vocab: info.VocabSize, context: o.ContextTokens, window: o.WindowTokens}
 	if l.context <= 0 {

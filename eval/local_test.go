@@ -86,6 +86,12 @@ func (t byteTokens) BOS() int32 {
 }
 func (byteTokens) EOS() int32 { return 257 }
 func (byteTokens) Size() int  { return 258 }
+func (byteTokens) Surface(id int32) string {
+	if id > 255 {
+		return ""
+	}
+	return string([]byte{byte(id)})
+}
 
 func newHash(t *testing.T, e *hashEngine, tok Tokenizer, o LocalOptions) *Local {
 	t.Helper()
@@ -205,7 +211,7 @@ func TestGenerateStops(t *testing.T) {
 		{32, nil, answer, len(answer)}, // ends by EOS
 		{32, []string{"mere", "s"}, "Aarhu", 6},
 	} {
-		got, err := l.Generate(t.Context(), []GeneratePrompt{{prompt, c.max, c.stop}})
+		got, err := l.Generate(t.Context(), []GeneratePrompt{{Prompt: prompt, MaxTokens: c.max, Stop: c.stop}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +219,7 @@ func TestGenerateStops(t *testing.T) {
 			t.Errorf("max %d, stop %q: got %+v, want %+v", c.max, c.stop, got[0], want)
 		}
 	}
-	if _, err := l.Generate(t.Context(), []GeneratePrompt{{"x", 0, nil}}); err == nil || !strings.Contains(err.Error(), "0 tokens to generate") {
+	if _, err := l.Generate(t.Context(), []GeneratePrompt{{Prompt: "x"}}); err == nil || !strings.Contains(err.Error(), "0 tokens to generate") {
 		t.Errorf("no length: got error %v", err)
 	}
 }

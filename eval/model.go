@@ -29,6 +29,7 @@ type Info struct {
 	Generative bool
 	Hash       string // of weights, configuration and tokenizer
 	Kind       string // "local", "dummy", ...
+	Grammars   bool   // Generate keeps to GeneratePrompt.Grammar
 }
 
 // ChoicePrompt is a prompt and the continuations to compare. Prompt + Choices[i] is the whole text, so a choice that
@@ -51,6 +52,7 @@ type GeneratePrompt struct {
 	Prompt    string
 	MaxTokens int
 	Stop      []string
+	Grammar   Grammar // what may be written; nil: anything. Models whose Info says no Grammars leave it aside
 }
 
 // Generation is what was written, without the stop string.

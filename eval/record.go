@@ -94,12 +94,13 @@ type Provenance struct {
 	PromptsHash string  `json:"prompts_hash"`         // of every prompt in order
 	StandsFor   string  `json:"stands_for,omitempty"` // the ScandEval data set that this one replaces
 	DataLicense string  `json:"data_license,omitempty"`
-	Small       bool    `json:"small,omitempty"` // small or synthetic material
-	Items       int     `json:"items"`           // rows asked
-	RowsInSplit int     `json:"rows_in_split"`   // rows there are
-	Limit       int     `json:"limit,omitempty"` // 0: all rows
-	Iterations  int     `json:"iterations"`      // draws of examples
-	Prompts     int     `json:"prompts"`         // distinct prompts that were run
+	Small       bool    `json:"small,omitempty"`   // small or synthetic material
+	Items       int     `json:"items"`             // rows asked
+	RowsInSplit int     `json:"rows_in_split"`     // rows there are
+	Limit       int     `json:"limit,omitempty"`   // 0: all rows
+	Iterations  int     `json:"iterations"`        // draws of examples
+	Prompts     int     `json:"prompts"`           // distinct prompts that were run
+	Grammar     string  `json:"grammar,omitempty"` // that answers were kept to
 	Shots       ShotUse `json:"shots"`
 	Answers     Answers `json:"answers"`
 

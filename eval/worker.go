@@ -111,9 +111,10 @@ func (w *worker) generate(ctx context.Context, g *Generation, ids []int32, p Gen
 		return err
 	}
 	var written []int32
+	spelling := w.l.spell(p.Grammar)
 	for {
-		id := int32(argmax(logits))
-		if id == w.l.tok.EOS() {
+		id, done := spelling.best(logits)
+		if done || id == w.l.tok.EOS() {
 			break
 		}
 		written = append(written, id)

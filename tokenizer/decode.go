@@ -18,6 +18,15 @@ type decoding struct {
 	byteLevel bool // pieces spell bytes
 }
 
+// Surface returns what an id adds to a text that has begun: bytes that may be a part of a character. It is "" for control
+// ids and ids that do not exist.
+func (t *Tokenizer) Surface(id int32) string {
+	if uint(id) >= uint(len(t.pieces)) {
+		return ""
+	}
+	return t.surfaces[id]
+}
+
 const replacement = "\uFFFD"
 
 // makeSurfaces computes what each id decodes to when it is not the first.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"ravn/eval"
 	"ravn/internal/nprand"
 )
 
@@ -57,6 +58,9 @@ func (entities) sample(s *Spec, r *Row, answer bool) string {
 }
 
 func (entities) choices(*Spec) []string { return nil }
+
+// grammar keeps the answer of mode ravn to the JSON that examples show, so that finding names is measured and not JSON.
+func (entities) grammar(s *Spec) eval.Grammar { return listsOf(s.Labels) }
 
 // entityAnswer is the right answer as examples show it: a JSON object with every key, written as Python's json does.
 func entityAnswer(s *Spec, r *Row) string {

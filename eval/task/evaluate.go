@@ -260,7 +260,7 @@ func ask(ctx context.Context, k kind, m eval.Model, d *Dataset, draws []*draw, o
 		if choices := k.choices(&d.Spec); choices != nil {
 			err = askChoices(ctx, m, part, choices)
 		} else {
-			err = askText(ctx, m, part, d.MaxTokens)
+			err = askText(ctx, m, part, d.MaxTokens, grammarOf(k, d, o))
 		}
 		if err != nil {
 			return 0, err
@@ -297,10 +297,18 @@ func askChoices(ctx context.Context, m eval.Model, part []*asked, choices []stri
 	return nil
 }
 
-func askText(ctx context.Context, m eval.Model, part []*asked, maxTokens int) error {
+// grammarOf is what answers have to keep to: nothing in the mode of 2024.
+func grammarOf(k kind, d *Dataset, o Options) eval.Grammar {
+	if g, ok := k.(interface{ grammar(s *Spec) eval.Grammar }); ok && !o.compatible() {
+		return g.grammar(&d.Spec)
+	}
+	return nil
+}
+
+func askText(ctx context.Context, m eval.Model, part []*asked, maxTokens int, g eval.Grammar) error {
 	prompts := make([]eval.GeneratePrompt, len(part))
 	for i, a := range part {
-		prompts[i] = eval.GeneratePrompt{Prompt: a.prompt, MaxTokens: maxTokens, Stop: []string{"\n\n"}}
+		prompts[i] = eval.GeneratePrompt{Prompt: a.prompt, MaxTokens: maxTokens, Stop: []string{"\n\n"}, Grammar: g}
 	}
 	written, err := m.Generate(ctx, prompts)
 	if err != nil {

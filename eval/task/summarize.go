@@ -24,6 +24,9 @@ func summarize(k kind, m eval.Model, d *Dataset, draws []*draw, o Options, s sum
 	p := r.Record.Ravn
 	p.Items, p.RowsInSplit, p.Limit, p.Prompts = s.asked, s.all, o.Limit, s.prompts
 	p.Iterations, p.PromptsHash = len(draws), hashPrompts(draws)
+	if g := grammarOf(k, d, o); g != nil && m.Info().Grammars {
+		p.Grammar = g.Name()
+	}
 	p.Shots, p.Answers = useOfShots(d, draws, o), countAnswers(draws, k.choices(&d.Spec) == nil)
 	r.Predictions = predictions(draws, o)
 	metrics := k.metrics(&d.Spec, o.compatible())
