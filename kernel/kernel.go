@@ -18,6 +18,12 @@
 // same order with the same fused operations and agree bit for bit; the portable level rounds after each product, so
 // it differs from them in the last bits, and is the same on every architecture.
 //
+// # bfloat16
+//
+// MatMulBF16 takes operands (Half) in float32, which it rounds on the way, or in bfloat16 as files have them, and sums
+// in float32. Products of bfloat16 are exact, so all levels agree bit for bit. With AVX512_BF16 the level avx512 takes
+// two of them at a time; elsewhere the rounded operands go through the tiles for float32.
+//
 // # Shapes
 //
 // B batch, T time, C width, V vocabulary, D head width; M, N, K of a matrix product.

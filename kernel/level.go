@@ -27,7 +27,8 @@ type level struct {
 	swigluBack func(dgate, dup, dout, gate, up []float32)
 	adamW      func(w, g, m, v []float32, u *adamWStep)
 
-	tiles tiles
+	tiles  tiles
+	halves halves
 }
 
 var portable = level{
@@ -48,6 +49,7 @@ var portable = level{
 	swigluBack: swigluBackGeneric,
 	adamW:      adamWGeneric,
 	tiles:      tilesGeneric,
+	halves:     halvesOf(tilesGeneric),
 }
 
 // levels holds what this machine can run, slowest first. active is the one in use.

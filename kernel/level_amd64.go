@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/cpu"
 )
@@ -21,6 +22,7 @@ func assembly() []*level {
 			tile: tileAVX2, transpose: transposeAVX2, copyRows: copyRowsAVX2,
 			packSixes: packSixesAVX2, sweep: sweepAVX2,
 		}
+		l.halves = halvesOf(l.tiles)
 		ls = append(ls, &l)
 		if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL {
 			l := l
@@ -31,10 +33,25 @@ func assembly() []*level {
 				tile: tileAVX512, transpose: transposeAVX512, copyRows: copyRowsAVX512,
 				packSixes: packSixesAVX2, sweep: sweepAVX512, turned: turnedAVX512[:],
 			}
+			l.halves = halvesOf(l.tiles)
+			if cpu.X86.HasAVX512BF16 {
+				l.halves = halvesBF16(l.tiles)
+			}
 			ls = append(ls, &l)
 		}
 	}
 	return ls
+}
+
+// halvesBF16 multiplies pairs with VDPBF16PS.
+func halvesBF16(t tiles) halves {
+	h := halves{tiles: t, slots: 1, round: roundRowBF16, widen: widenRowBF16, pairF32: pairRowsBF16, pairBF16: pairHalvesBF16}
+	h.tile, h.maxRows = tileBF16, 512
+	h.packF32 = func(dst, src *float32, n int) { roundRowBF16((*uint16)(unsafe.Pointer(dst)), src, n) }
+	h.packBF16 = func(dst *float32, src *uint16, n int) {
+		copy(unsafe.Slice((*uint16)(unsafe.Pointer(dst)), n), unsafe.Slice(src, n))
+	}
+	return h
 }
 
 // CPU describes the processor for manifests: architecture and the features that kernels use or will use.

@@ -40,9 +40,6 @@ func tile6x1AVX2(t *tile)
 //go:noescape
 func tile6x2AVX2(t *tile)
 
-//go:noescape
-func transposeAVX2(dst, src *float32, dstStride, srcStride, quads int)
-
 func tileAVX2(t *tile) {
 	switch t.rows<<3 | (t.cols+7)/8 {
 	case 1<<3 | 1:
@@ -73,6 +70,9 @@ func tileAVX2(t *tile) {
 		panic("kernel: no tile of that size")
 	}
 }
+
+//go:noescape
+func transposeAVX2(dst, src *float32, dstStride, srcStride, quads int)
 
 //go:noescape
 func copyRows1AVX2(dst, src *float32, dstStride, srcStride, rows, cols int)
@@ -163,9 +163,6 @@ func tile6x3AVX512(t *tile)
 //go:noescape
 func tile6x4AVX512(t *tile)
 
-//go:noescape
-func transposeAVX512(dst, src *float32, dstStride, srcStride, quads int)
-
 func tileAVX512(t *tile) {
 	switch t.rows<<3 | (t.cols+15)/16 {
 	case 1<<3 | 1:
@@ -220,6 +217,9 @@ func tileAVX512(t *tile) {
 		panic("kernel: no tile of that size")
 	}
 }
+
+//go:noescape
+func transposeAVX512(dst, src *float32, dstStride, srcStride, quads int)
 
 //go:noescape
 func copyRows1AVX512(dst, src *float32, dstStride, srcStride, rows, cols int)

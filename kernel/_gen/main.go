@@ -22,6 +22,7 @@ type set struct {
 var (
 	avx2   = set{"AVX2", 8, "Y"}
 	avx512 = set{"AVX512", 16, "Z"}
+	bf16   = set{"BF16", 16, "Z"} // AVX-512 with pairs of bf16 in place of float32
 )
 
 // bytes is the size of a register.
@@ -48,6 +49,8 @@ func main() {
 	for name, text := range map[string]string{
 		"matmul_amd64.s":  matmulText(),
 		"tiles_amd64.go":  tilesGo(),
+		"bf16_amd64.s":    bf16Text(),
+		"bf16_amd64.go":   bf16Go(),
 		"vector_amd64.s":  vectorText(),
 		"vector_amd64.go": vectorGo(),
 	} {

@@ -109,7 +109,7 @@ func tile(o *out, s set, rows, vecs int) {
 			a := s.r(bcast + i%numBcast)
 			o.op("VBROADCASTSS %s, %s", row("AX", "R9", "R8", i), a)
 			for j := range vecs {
-				o.op("VFMADD231PS %s, %s, %s", s.r(j), a, acc(i, j))
+				s.multiply(o, s.r(j), a, acc(i, j))
 			}
 		}
 		o.op("ADDQ R10, BX")
@@ -371,18 +371,8 @@ func tilesGo() string {
 	o := new(out)
 	o.WriteString(header + "package kernel\n\n")
 	for _, s := range []set{avx2, avx512} {
-		var cases strings.Builder
-		for rows := 1; rows <= tileRows; rows++ {
-			for vecs := 1; vecs <= tileVectors(s); vecs++ {
-				o.line("//go:noescape\nfunc tile%dx%d%s(t *tile)\n", rows, vecs, s.name)
-				fmt.Fprintf(&cases, "\tcase %d<<3 | %d:\n\t\ttile%dx%d%s(t)\n", rows, vecs, rows, vecs, s.name)
-			}
-		}
+		tilesOf(o, s)
 		o.line("//go:noescape\nfunc transpose%s(dst, src *float32, dstStride, srcStride, quads int)\n", s.name)
-		o.line("func tile%s(t *tile) {", s.name)
-		o.line("\tswitch t.rows<<3 | (t.cols+%d)/%d {", s.lanes-1, s.lanes)
-		o.WriteString(cases.String())
-		o.line("\tdefault:\n\t\tpanic(\"kernel: no tile of that size\")\n\t}\n}\n")
 		var copies strings.Builder
 		for vecs := 1; vecs <= tileVectors(s); vecs++ {
 			o.line("//go:noescape\nfunc copyRows%d%s(dst, src *float32, dstStride, srcStride, rows, cols int)\n", vecs, s.name)
@@ -396,4 +386,19 @@ func tilesGo() string {
 	fewGo(o)
 	o.line("//go:noescape\nfunc packSixesAVX2(dst, src *float32, panelStride, srcStride, panels int)")
 	return strings.TrimRight(o.String(), "\n") + "\n"
+}
+
+// tilesOf writes the declarations of one set's tiles and the choice among them.
+func tilesOf(o *out, s set) {
+	var cases strings.Builder
+	for rows := 1; rows <= tileRows; rows++ {
+		for vecs := 1; vecs <= tileVectors(s); vecs++ {
+			o.line("//go:noescape\nfunc tile%dx%d%s(t *tile)\n", rows, vecs, s.name)
+			fmt.Fprintf(&cases, "\tcase %d<<3 | %d:\n\t\ttile%dx%d%s(t)\n", rows, vecs, rows, vecs, s.name)
+		}
+	}
+	o.line("func tile%s(t *tile) {", s.name)
+	o.line("\tswitch t.rows<<3 | (t.cols+%d)/%d {", s.lanes-1, s.lanes)
+	o.WriteString(cases.String())
+	o.line("\tdefault:\n\t\tpanic(\"kernel: no tile of that size\")\n\t}\n}\n")
 }
