@@ -37,6 +37,7 @@ func (f engineFunc) NewSession(maxTokens int) (Session, error) { return f(maxTok
 // Tokenizer is what a local model needs of a tokenizer; *tokenizer.Tokenizer is one.
 type Tokenizer interface {
 	Encode(dst []int32, text string) []int32
+	EncodeText(dst []int32, text string) []int32 // of data: special strings stay text
 	Decode(ids []int32) string
 	BOS() int32
 	EOS() int32

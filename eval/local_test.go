@@ -63,6 +63,8 @@ func (e *hashEngine) logits(prefix []int32) []float32 {
 // byteTokens has one token a byte, BOS 256, EOS 257.
 type byteTokens struct{ noBOS bool }
 
+func (b byteTokens) EncodeText(dst []int32, text string) []int32 { return b.Encode(dst, text) }
+
 func (byteTokens) Encode(dst []int32, text string) []int32 {
 	for _, b := range []byte(text) {
 		dst = append(dst, int32(b))

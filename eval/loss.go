@@ -42,7 +42,7 @@ func (l *Local) TextLoss(ctx context.Context, texts []string) ([]TextLoss, error
 	ids := make([][]int32, len(texts))
 	var ws []window
 	for i, s := range texts {
-		ids[i] = l.tok.Encode(nil, s)
+		ids[i] = l.tok.EncodeText(nil, s)
 		ws = append(ws, windows(i, len(ids[i]), l.window, bos)...)
 	}
 	nats := make([]float64, len(ws))

@@ -115,7 +115,7 @@ func (w *writer) encodeChunk(c *chunk, s SectionInput, ids []int32) []int32 {
 			ids = append(ids, w.info.BOS)
 		}
 		before := len(ids)
-		if ids = t.Encode(ids, d.Text); len(ids) == before {
+		if ids = t.EncodeText(ids, d.Text); len(ids) == before {
 			continue
 		}
 		if w.info.Separators != None {

@@ -133,7 +133,7 @@ func newReference(sections []SectionInput, weights map[string]int64, o OrderOpti
 		var texts [][]int32
 		total := 0
 		for d := range s.Documents {
-			text := append(narrow.Encode([]int32{1}, d.Text), 2)
+			text := append(narrow.EncodeText([]int32{1}, d.Text), 2)
 			docs = append(docs, seenToken{doc: d.ID, length: int64(len(text))})
 			texts = append(texts, text)
 			total += len(text)

@@ -39,8 +39,8 @@ const (
 
 // Encoder is what Write asks of a tokenizer; *tokenizer.Tokenizer is one. It is used from several goroutines.
 type Encoder interface {
-	Encode(dst []int32, text string) []int32 // appends; no BOS or EOS
-	BOS() int32                              // -1 when there is none
+	EncodeText(dst []int32, text string) []int32 // appends; no BOS or EOS
+	BOS() int32                                  // -1 when there is none
 	EOS() int32
 	Size() int
 	Hash() string

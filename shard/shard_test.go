@@ -27,7 +27,7 @@ var (
 	wide   = letters{100000, 70000, 1, 2}
 )
 
-func (l letters) Encode(dst []int32, text string) []int32 {
+func (l letters) EncodeText(dst []int32, text string) []int32 {
 	for i := range len(text) {
 		dst = append(dst, l.offset+int32(text[i]))
 	}

@@ -118,7 +118,7 @@ func TestNumpyReads(t *testing.T) {
 				t.Fatal(err)
 			}
 			for d := range s.Documents {
-				want = append(want, append(tokenizer.Encode([]int32{1}, d.Text), 2))
+				want = append(want, append(tokenizer.EncodeText([]int32{1}, d.Text), 2))
 			}
 			if diff := cmp.Diff(got, want); diff != "" {
 				t.Errorf("section %s (-numpy +want):\n%s", s.Name, diff)

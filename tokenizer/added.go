@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -11,12 +12,25 @@ import (
 // addedTokens are the strings that Hugging Face looks for in a text before anything else: first those that are
 // compared with the text as it is, then, in what is left, those that are compared with the normalised text.
 type addedTokens struct {
-	raw, normal *matcher
-	rules       map[int32]jsonAdded
+	raw, normal, taken *matcher
+	rules              map[int32]jsonAdded
 }
 
-// setAdded sorts the added tokens by when they are looked for.
-func (t *Tokenizer) setAdded(list []jsonAdded, p *pipeline) error {
+// setAdded keeps the added tokens for Encode, and those that are not special for EncodeText.
+func (t *Tokenizer) setAdded(list []jsonAdded, p *pipeline) (err error) {
+	if len(list) == 0 {
+		return nil
+	}
+	if t.added, err = newAdded(list, p); err != nil {
+		return err
+	}
+	ordinary := slices.DeleteFunc(slices.Clone(list), func(a jsonAdded) bool { return a.Special })
+	t.ordinary, err = newAdded(ordinary, p)
+	return err
+}
+
+// newAdded sorts added tokens by when they are looked for.
+func newAdded(list []jsonAdded, p *pipeline) (*addedTokens, error) {
 	raw, normal, taken := map[string]int32{}, map[string]int32{}, map[string]int32{}
 	rules := make(map[int32]jsonAdded, len(list))
 	for _, a := range list {
@@ -28,21 +42,17 @@ func (t *Tokenizer) setAdded(list []jsonAdded, p *pipeline) error {
 		case !p.prepend:
 			normal[a.Content] = id
 		case a.SingleWord || a.LStrip || a.RStrip:
-			return fmt.Errorf("added token %q: single_word, lstrip and rstrip of a normalized token are not supported", a.Content)
+			return nil, fmt.Errorf("added token %q: single_word, lstrip and rstrip of a normalized token are not supported", a.Content)
 		default:
 			taken[" "+strings.ReplaceAll(a.Content, spaceMark, " ")] = id
 		}
 	}
-	t.taken = newMatcher(taken)
-	if len(list) > 0 {
-		t.added = &addedTokens{raw: newMatcher(raw), normal: newMatcher(normal), rules: rules}
-	}
-	return nil
+	return &addedTokens{raw: newMatcher(raw), normal: newMatcher(normal), taken: newMatcher(taken), rules: rules}, nil
 }
 
 // sections encodes a text that may hold added tokens.
-func (e *encoder) sections(dst []int32, text string) []int32 {
-	a := e.t.added
+func (e *encoder) sections(dst []int32, text string, a *addedTokens) []int32 {
+	e.taken = a.taken
 	return a.cut(dst, text, a.raw, func(dst []int32, at int, s string) []int32 {
 		return a.cut(dst, s, a.normal, func(dst []int32, in int, s string) []int32 {
 			return e.section(dst, s, at+in == 0)

@@ -11,8 +11,17 @@ import (
 // Encode appends the ids of text to dst, without BOS and EOS.
 //
 // Bytes that are not UTF-8 count as U+FFFD each. In a SentencePiece model a U+2581 in the text cannot be told from a
-// space, as in the reference.
-func (t *Tokenizer) Encode(dst []int32, text string) []int32 {
+// space, as in the reference. Where a tokenizer.json has added tokens, their strings in the text become their ids, as
+// in Hugging Face's tokenizers.
+func (t *Tokenizer) Encode(dst []int32, text string) []int32 { return t.encode(dst, text, t.added) }
+
+// EncodeText is Encode for text that is data, such as a document to train on: what spells a special token is text like
+// any other, so that a page about "</s>" does not end there. A SentencePiece model knows no other way.
+func (t *Tokenizer) EncodeText(dst []int32, text string) []int32 {
+	return t.encode(dst, text, t.ordinary)
+}
+
+func (t *Tokenizer) encode(dst []int32, text string, added *addedTokens) []int32 {
 	if text == "" {
 		return dst
 	}
@@ -21,10 +30,10 @@ func (t *Tokenizer) Encode(dst []int32, text string) []int32 {
 	}
 	e := t.encoders.Get().(*encoder)
 	start := len(dst)
-	if t.added == nil {
+	if added == nil {
 		dst = e.section(dst, text, true)
 	} else {
-		dst = e.sections(dst, text)
+		dst = e.sections(dst, text, added)
 	}
 	if t.bpe.fuse {
 		dst = fuseUnknown(dst, start, t.bpe.unknown)
@@ -53,6 +62,7 @@ type encoder struct {
 	buf   []byte // normalised text, with padding behind it so that words can be loaded eight bytes at a time
 	merge merger
 	cache cache
+	taken *matcher // what this call takes whole, in the inner form
 }
 
 const (
@@ -61,7 +71,7 @@ const (
 	keepBytes  = 4 << 20  // larger buffers are given back
 )
 
-func newEncoder(t *Tokenizer) *encoder { return &encoder{t: t, cache: newCache()} }
+func newEncoder(t *Tokenizer) *encoder { return &encoder{t: t, cache: newCache(), taken: t.taken} }
 
 // rest drops the space that an unusual text needed.
 func (e *encoder) rest() {
@@ -81,13 +91,13 @@ func (e *encoder) section(dst []int32, text string, first bool) []int32 {
 	}
 	text = t.norm.compose(text)
 	prefix := t.wantsPrefix(text, first)
-	if t.taken != nil || !t.norm.plain() {
+	if e.taken != nil || !t.norm.plain() {
 		if t.norm.plain() {
 			e.load(text, prefix)
 		} else {
 			e.buf = t.norm.append(e.buf[:0], text)
 		}
-		return e.taken(dst, e.pad(), t.taken)
+		return e.whole(dst, e.pad(), e.taken)
 	}
 	for text != "" {
 		cut := len(text)
@@ -164,8 +174,8 @@ func (e *encoder) pad() []byte {
 	return e.buf[: n : n+padding]
 }
 
-// taken encodes b, in which members of m are taken whole.
-func (e *encoder) taken(dst []int32, b []byte, m *matcher) []int32 {
+// whole encodes b, in which members of m are taken whole.
+func (e *encoder) whole(dst []int32, b []byte, m *matcher) []int32 {
 	if m == nil {
 		return e.words(dst, b)
 	}

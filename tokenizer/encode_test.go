@@ -282,10 +282,7 @@ func FuzzEncode(f *testing.F) {
 				}
 			}
 		}
-		if strings.Contains(text, "<s>") || strings.Contains(text, "</s>") || strings.Contains(text, "<unk>") {
-			return
-		}
-		if got, want := derived.Encode(nil, text), tokens[1].Encode(nil, text); !slices.Equal(got, want) {
+		if got, want := derived.EncodeText(nil, text), tokens[1].Encode(nil, text); !slices.Equal(got, want) {
 			t.Fatalf("%q: tokenizer.json %v, model %v", text, got, want)
 		}
 	})

@@ -165,6 +165,30 @@ func TestJSONByHand(t *testing.T) {
 	}
 }
 
+// TestEncodeTextKeepsSpecialStrings holds text that is data to what a SentencePiece model of the same pieces makes of it.
+func TestEncodeTextKeepsSpecialStrings(t *testing.T) {
+	hand := trainedOn(t, "Mærket </s> slutter en linje, og <s> begynder den. Ællinger og <unk> i teksten.")
+	derived, err := ReadJSON(hand.Files()["tokenizer.json"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"a</s>b", "<s>", "Mærket </s> slutter", "<unk> og <s></s>", "ingen", ""} {
+		want := hand.Encode(nil, text)
+		if got := derived.EncodeText(nil, text); !slices.Equal(got, want) {
+			t.Errorf("EncodeText(%q) = %v, want %v", text, got, want)
+		}
+		if got := hand.EncodeText(nil, text); !slices.Equal(got, want) {
+			t.Errorf("model: EncodeText(%q) = %v, want %v", text, got, want)
+		}
+		if got := derived.Decode(derived.EncodeText(nil, text)); got != text {
+			t.Errorf("%q comes back as %q", text, got)
+		}
+	}
+	if got := derived.Encode(nil, "a</s>b"); !slices.Contains(got, derived.EOS()) {
+		t.Errorf("Encode lost the special token: %v", got)
+	}
+}
+
 // Without byte fallback, what has no piece is <unk>; neighbours are one if fuse_unk says so.
 func TestJSONUnknown(t *testing.T) {
 	file := []byte(`{"added_tokens":[],"normalizer":{"type":"Replace","pattern":{"String":" "},"content":"▁"},"pre_tokenizer":null,

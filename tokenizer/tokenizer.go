@@ -28,8 +28,10 @@ type Tokenizer struct {
 	norm  normalizer
 	taken *matcher // user-defined pieces, in the inner form
 	plain bool     // has Unused pieces: only the reference encoder knows how
-	added *addedTokens
 	split splitter // how byte-level text is cut into words; nil when it is not byte-level
+
+	added    *addedTokens // of a tokenizer.json
+	ordinary *addedTokens // those that are not special
 
 	prefix     prefixRule
 	decoding   decoding

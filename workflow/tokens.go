@@ -142,7 +142,7 @@ func (f *Flow) shards(ctx context.Context) error {
 		if err != nil {
 			return "", err
 		}
-		if err := pipeline.CountTokens(ctx, f.Folder.CorpusDir(), func(text string) int { return len(tok.Encode(nil, text)) }); err != nil {
+		if err := pipeline.CountTokens(ctx, f.Folder.CorpusDir(), func(text string) int { return len(tok.EncodeText(nil, text)) }); err != nil {
 			return "", err
 		}
 		return fmt.Sprintf("%s tokens in %d sections", progress.Count(info.Tokens()), len(info.Sections)), nil

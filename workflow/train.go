@@ -275,7 +275,7 @@ func (f *Flow) heldout(tok *tokenizer.Tokenizer, rows, t int) (*train.Heldout, e
 		if tok.BOS() >= 0 {
 			ids = append(ids, tok.BOS())
 		}
-		ids = tok.Encode(ids, text)
+		ids = tok.EncodeText(ids, text)
 		if len(ids) >= 2 {
 			texts = append(texts, train.Text{Language: h.Language, Source: d.Source, ID: d.ID, Tokens: ids, Bytes: len(text)})
 		}
