@@ -57,6 +57,15 @@ var sustained = []struct {
 
 // NewPlan reckons the cost of r. Sources that are not there are named in the plan rather than failing it.
 func NewPlan(r *recipe.Recipe) (*Plan, error) {
+	p, err := planCost(r)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.readSources(r)
+}
+
+// planCost is the plan without a look at the sources.
+func planCost(r *recipe.Recipe) (*Plan, error) {
 	cfg, warnings, err := plannedConfig(r)
 	if err != nil {
 		return nil, err
@@ -67,7 +76,7 @@ func NewPlan(r *recipe.Recipe) (*Plan, error) {
 	}
 	p.Phases = append(p.Phases, plannedPhase(continuedPhase, cfg, r.Train, r.Data.SeqTokens))
 	p.lint(r)
-	return p, p.readSources(r)
+	return p, nil
 }
 
 // plannedConfig is the shape of the recipe's model: of the folder where it is there, else as the recipe says it.

@@ -41,7 +41,10 @@ func (f *Flow) page() (*web.Report, error) {
 		Name: f.Recipe.Name, Note: f.Recipe.Note, State: state(m), Version: m.Version,
 		Machine: fmt.Sprintf("%s, %d cores, %s", m.Machine.CPU, m.Machine.Cores, m.Machine.Go),
 	}
-	for _, fill := range []func(*web.Report) error{f.pageCorpus, f.pagePhases, f.pageScores, f.pageRights, f.pageTrace} {
+	for _, s := range m.Stages {
+		r.Stages = append(r.Stages, pageStage(&s))
+	}
+	for _, fill := range []func(*web.Report) error{f.pageFacts, f.pageCorpus, f.pagePhases, f.pageScores, f.pageRights, f.pageTrace} {
 		if err := fill(r); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
 		}
@@ -81,6 +84,42 @@ func state(m *run.Manifest) string {
 		}
 	}
 	return last
+}
+
+// pageStage is one stage of the manifest; the report itself is still being made.
+func pageStage(s *run.StageRecord) web.Stage {
+	out := web.Stage{Name: s.Name, State: "done", Seconds: s.Seconds}
+	switch {
+	case !s.Done():
+		out.State = "begun"
+	case s.Skipped > 0:
+		out.State = "not changed"
+	}
+	return out
+}
+
+// pageFacts says what was trained on what, and warns of what is known to have hurt others.
+func (f *Flow) pageFacts(r *web.Report) error {
+	fact := func(name, format string, args ...any) {
+		r.Facts = append(r.Facts, web.Fact{Name: name, Value: fmt.Sprintf(format, args...)})
+	}
+	fact("seed", "%d", f.Recipe.Seed)
+	plan, err := planCost(f.Recipe)
+	if err != nil { // the base's folder may have gone since; the page can do without
+		return nil
+	}
+	r.Warnings = append(r.Warnings, plan.Warnings...)
+	fact("parameters", "%s", count(int64(plan.Params)))
+	fact("vocabulary", "%s pieces", count(int64(plan.Config.VocabSize)))
+	for _, p := range plan.Phases {
+		fact("tokens, "+p.Name, "%s (%.2g FLOPs)", count(p.Tokens), p.FLOPs)
+	}
+	base, err := ReadBase(f.Folder)
+	if err != nil {
+		return err
+	}
+	fact("base", "%s", base.Name)
+	return nil
 }
 
 func (f *Flow) pageCorpus(r *web.Report) error {
@@ -203,7 +242,7 @@ func (f *Flow) pageRights(r *web.Report) error {
 		return err
 	}
 	d := rights.Gate(uses, f.policy())
-	r.Rights = &web.Rights{Allowed: d.Allowed, License: d.License, Why: d.Why}
+	r.Rights = &web.Rights{Allowed: d.Allowed, License: d.License, Why: d.Why, Credits: d.Attribution, Warnings: d.Warnings}
 	for _, x := range d.Findings {
 		row := web.RightsRow{Section: x.Section, License: x.License, Class: string(x.Class), Verdict: string(x.Verdict), Reason: x.Reason, Tokens: x.Tokens, Share: x.Share}
 		if x.Verdict != rights.Allowed {
