@@ -112,6 +112,7 @@ type Shape struct {
 
 // Phase is one training phase: what is mixed, and how it is trained.
 type Phase struct {
+	From          string        `yaml:"from,omitempty"`    // checkpoint of another run to branch off from, its moments and step too: a decay from a stable phase
 	Mixture       []shard.Share `yaml:"mixture,omitempty"` // sections, or "role:replay", "language:en" for all such by their tokens; empty takes all target sections by their tokens
 	train.Options `yaml:",inline"`
 }
@@ -237,6 +238,9 @@ func (r *Recipe) fill() {
 	if r.Base.Phase != nil {
 		r.Base.Phase.Fill()
 	}
+	if s := &r.Train.Schedule; s.StartAtBase && r.Base.Phase != nil {
+		s.StartLR = r.Base.Phase.Schedule.LR(r.Base.Phase.Steps, r.Base.Phase.Steps)
+	}
 	if s := r.Base.Config; s != nil {
 		if s.KeyValueHeads == 0 {
 			s.KeyValueHeads = s.Heads
@@ -314,9 +318,15 @@ func (r *Recipe) Validate() error {
 		bad("base.train is for a new decoder; base.model is taken as it is")
 	}
 	if p := r.Base.Phase; p != nil {
+		if p.From != "" || p.Schedule.StartAtBase {
+			bad("base.train: from and schedule.start_at_base are for the continued training")
+		}
 		r.checkPhase("base.train", *p, bad)
 	}
 	r.checkPhase("train", r.Train, bad)
+	if r.Train.Schedule.StartAtBase && r.Base.Phase == nil {
+		bad("train.schedule.start_at_base: the base is not trained here, so its last rate is not known (give start_lr)")
+	}
 	oneOf("eval.mode", r.Eval.Mode, "ravn", "scandeval-2024")
 	if r.Eval.Iterations < 1 || r.Eval.Limit < 0 || r.Eval.HeldoutBytes < 1 {
 		bad("eval.iterations and eval.heldout_bytes must be positive, eval.limit not negative")

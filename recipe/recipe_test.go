@@ -126,7 +126,7 @@ func TestBadRecipes(t *testing.T) {
 		{"rows_per_step: 4", "rows_per_step: 4, micro_rows: 5", "train.micro_rows 5 must lie in [1, rows_per_step=4]"},
 		{"rows_per_step: 4", "rows_per_step: 4, mixture: [{section: a}]", "train.mixture[0] needs a section and a positive share"},
 		{"rows_per_step: 4", "rows_per_step: 4, clip_norm: 0", "train.clip_norm 0 must be positive"},
-		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4, schedule: {peak_lr: 0.001, kind: saw}", `train.schedule kind "saw" is unknown (cosine, constant)`},
+		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4, schedule: {peak_lr: 0.001, kind: saw}", `train.schedule kind "saw" is unknown (cosine, linear, inverse_sqrt, wsd, infinite, constant, none)`},
 		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4, schedule: {peak_lr: 0.001, warmup_steps: 20}", "train.schedule warmup_steps 20 must lie in [0, steps=20)"},
 		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4", "train.schedule peak_lr 0 must lie in (0, 1]"},
 		{"name: x", "name: x\neval: {mode: mine}", `eval.mode "mine" is unknown (ravn, scandeval-2024)`},

@@ -31,6 +31,7 @@ func DefaultOptions() Options {
 
 // Fill completes o: what depends on other fields and was left at zero.
 func (o *Options) Fill() {
+	o.Schedule.Fill(o.Steps)
 	if o.MicroRows == 0 {
 		o.MicroRows = o.RowsPerStep
 	}

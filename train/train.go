@@ -50,6 +50,7 @@ type Job struct {
 	Source     Source
 	Heldout    *Heldout          // nil measures nothing
 	RecipeHash string            // of everything that decides the numbers; a checkpoint of another is refused
+	From       string            // checkpoint to branch off from, its weights, moments and step; "" begins at step 0
 	Files      map[string][]byte // tokenizer files, put into every checkpoint
 	Progress   *progress.Reporter
 }
@@ -128,6 +129,9 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	res := &Result{Steps: j.Options.Steps, ResumedAt: at}
 	if at == 0 {
 		if err := l.validate(0); err != nil {
+			return nil, err
+		}
+		if at, err = l.branch(); err != nil {
 			return nil, err
 		}
 	}
@@ -217,6 +221,34 @@ func (j *Job) resume() (int, checkpoint.Meta, error) {
 		return 0, meta, fmt.Errorf("train: %s: %w", dir, err)
 	}
 	return meta.Step, meta, nil
+}
+
+// branch goes on from the checkpoint of another run, as for a decay from a stable phase, and returns its step.
+func (l *loop) branch() (int, error) {
+	if l.From == "" {
+		return 0, nil
+	}
+	cfg, state, meta, err := checkpoint.Load(l.From)
+	if err != nil {
+		return 0, err
+	}
+	if meta.Step >= l.Options.Steps {
+		return 0, fmt.Errorf("train: %s stands at step %d, so a run of %d steps from it has nothing to do (raise train.steps)", l.From, meta.Step, l.Options.Steps)
+	}
+	if n := l.Engine.Config().NumParams(); cfg.NumParams() != n {
+		return 0, fmt.Errorf("train: %s holds %d parameters, the base %d", l.From, cfg.NumParams(), n)
+	}
+	if err := l.Engine.SetState(state); err != nil {
+		return 0, fmt.Errorf("train: %s: %w", l.From, err)
+	}
+	if was := meta.Extra[orderKey]; was != l.Source.Hash() {
+		return 0, fmt.Errorf("train: %s was trained on other batches (order %.12s, this one is %.12s), so what this run has read could not be told (use the data, mixture and seed of that run)", l.From, was, l.Source.Hash())
+	}
+	l.tokens = meta.Tokens
+	if err := l.events.Write("branch", meta.Step, "recipe_hash", meta.RecipeHash); err != nil {
+		return 0, err
+	}
+	return meta.Step, l.validate(meta.Step)
 }
 
 // loop is the changing part of a running job.

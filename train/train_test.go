@@ -222,6 +222,37 @@ func TestNaNStopsAndNamesTheDocuments(t *testing.T) {
 	}
 }
 
+// TestDecayFromAStablePhase: a decay that branches off a long run ends where the short run with that decay ends.
+func TestDecayFromAStablePhase(t *testing.T) {
+	trunk, o := t.TempDir(), tinyOptions()
+	o.Schedule = Schedule{Kind: "wsd", PeakLR: 3e-3, WarmupSteps: 2, Decay: "1-sqrt", DecaySteps: 4}
+	if _, err := newJob(t, trunk, pattern{4, 16}, o).Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	o.Steps, o.Schedule.DecaySteps = 8, 3
+	name := "checkpoints/step-000008/"
+	whole, branch := t.TempDir(), t.TempDir()
+	if _, err := newJob(t, whole, pattern{4, 16}, o).Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	j := newJob(t, branch, pattern{4, 16}, o)
+	j.From = StepDir(trunk, 5)
+	if _, err := j.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	want := files(t, whole, name+"model.safetensors", name+"optimizer.safetensors")
+	for file, got := range files(t, branch, name+"model.safetensors", name+"optimizer.safetensors") {
+		if !bytes.Equal(got, want[file]) {
+			t.Errorf("%s of the branch differs from the whole run's", file)
+		}
+	}
+	j = newJob(t, t.TempDir(), pattern{4, 16}, o)
+	j.From = StepDir(trunk, 10)
+	if _, err := j.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "nothing to do") {
+		t.Errorf("a branch from beyond the end: %v", err)
+	}
+}
+
 func TestOtherOrderIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := newJob(t, dir, pattern{4, 16}, tinyOptions()).Run(context.Background()); err != nil {
@@ -268,32 +299,6 @@ func TestHeldoutScoresEveryTokenOnce(t *testing.T) {
 		if m.Source == "ft" && math.Abs(m.NLL-float64(nll[0]+nll[1]+nll[2])) > 1e-6 {
 			t.Errorf("packed %.7f, alone %.7f", m.NLL, nll[0]+nll[1]+nll[2])
 		}
-	}
-}
-
-func TestScheduleClosedForms(t *testing.T) {
-	s := Schedule{Kind: "cosine", PeakLR: 1, WarmupSteps: 4, FloorShare: 0.1}
-	for _, c := range []struct {
-		step int
-		want float64
-	}{
-		{1, 0.2}, {4, 0.8}, {5, 1}, // warm-up by fifths, then the peak
-		{10, 0.55}, // half way from step 5 to 15: the middle of 1 and 0.1
-		{15, 0.1},  // the floor
-		{20, 0.1},  // and it stays
-		{7, 0.1 + 0.45*(1+math.Cos(math.Pi*0.2))},
-	} {
-		if got := s.LR(c.step, 15); math.Abs(got-c.want) > 1e-12 {
-			t.Errorf("step %d: %.6f, want %.6f", c.step, got, c.want)
-		}
-	}
-	c := Schedule{Kind: "constant", PeakLR: 0.5}
-	if c.LR(1, 10) != 0.5 || c.LR(10, 10) != 0.5 {
-		t.Error("a constant schedule is not constant")
-	}
-	noWarmup := Schedule{Kind: "cosine", PeakLR: 1, FloorShare: 0}
-	if noWarmup.LR(1, 11) != 1 || noWarmup.LR(11, 11) > 1e-12 {
-		t.Error("without warm-up the first step has the peak and the last the floor")
 	}
 }
 

@@ -205,6 +205,11 @@ func (f *Flow) train(ctx context.Context) error {
 	if in, err = f.phaseInputs(inputs(in, map[string]string{"base": base.Hash})); err != nil {
 		return err
 	}
+	if from := f.Recipe.Train.From; from != "" {
+		if err := f.hashInto(in, from); err != nil {
+			return err
+		}
+	}
 	last := filepath.ToSlash(mustRel(f.Folder.Dir, train.StepDir(f.Folder.Dir, f.Recipe.Train.Steps)))
 	return f.once("train", in, []string{last, "events.jsonl"}, func(*run.StageRun) (string, error) {
 		w, err := weights.Load(base.Path)
@@ -255,7 +260,14 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 		return nil, err
 	}
 	defer engine.Close()
+	from := ""
+	if p.From != "" {
+		if from, err = f.Recipe.Path(p.From); err != nil {
+			return nil, err
+		}
+	}
 	job := &train.Job{
+		From: from,
 		Name: name, Dir: dir, Options: p.Options, Engine: engine, Source: order, Heldout: heldout,
 		RecipeHash: hash, Files: tok.Files(), Progress: f.Progress,
 	}

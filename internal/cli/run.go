@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"ravn/internal/atomicfile"
 	"ravn/recipe"
 	"ravn/workflow"
 )
@@ -125,14 +126,17 @@ func walk(ctx context.Context, s *Streams, f *workflow.Flow, asJSON bool) error 
 type PlanCmd struct {
 	Recipe string `arg:"" type:"existingfile" help:"Recipe to look at."`
 	JSON   bool   `name:"json" help:"As JSON."`
+	Plot   bool   `help:"Also draw the learning rates, as text."`
+	SVG    string `name:"svg" help:"Also draw the learning rate of the continued training into this SVG file." placeholder:"FILE"`
 }
 
 // Help is shown under --help.
 func (c *PlanCmd) Help() string {
 	return `Exits with 3 when the result could not be released under the recipe's own policy.
 
-Example:
-  ravn plan recipes/sample-da.yaml`
+Examples:
+  ravn plan recipes/sample-da.yaml
+  ravn plan recipes/sample-da.yaml --plot --svg rate.svg`
 }
 
 // Run reckons and prints.
@@ -151,6 +155,17 @@ func (c *PlanCmd) Run(s *Streams) error {
 		}
 	} else {
 		p.Write(s.Out)
+	}
+	charts := workflow.RateCharts(r)
+	if c.Plot && !c.JSON {
+		for _, chart := range charts {
+			fmt.Fprintf(s.Out, "\n%s", chart.Text(72, 12))
+		}
+	}
+	if c.SVG != "" {
+		if err := atomicfile.WriteFile(c.SVG, charts[len(charts)-1].File()); err != nil {
+			return err
+		}
 	}
 	return p.Refusal()
 }
