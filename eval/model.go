@@ -43,6 +43,7 @@ type ChoicePrompt struct {
 type ChoiceScore struct {
 	LogProb    float64 // of the whole choice: the sum over its tokens
 	FirstToken float64 // of its first token alone
+	FirstRank  int     // place of its first token among all tokens by likelihood, from 1; 0 unknown
 	Tokens     int     // number of its tokens
 	Truncated  int     // tokens of the prompt that were cut on the left to fit the context
 }

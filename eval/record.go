@@ -85,24 +85,25 @@ func (r *RawResults) UnmarshalJSON(data []byte) error {
 
 // Provenance says how a record came about.
 type Provenance struct {
-	Version     string  `json:"version,omitempty"` // of ravn
-	Mode        string  `json:"mode"`
-	Primary     string  `json:"primary"` // the metric that counts on the leaderboard
-	LowerBetter bool    `json:"lower_better,omitempty"`
-	ModelHash   string  `json:"model_hash,omitempty"`
-	DataHash    string  `json:"data_hash"`            // of the rows, not of the files
-	PromptsHash string  `json:"prompts_hash"`         // of every prompt in order
-	StandsFor   string  `json:"stands_for,omitempty"` // the ScandEval data set that this one replaces
-	DataLicense string  `json:"data_license,omitempty"`
-	Small       bool    `json:"small,omitempty"`   // small or synthetic material
-	Items       int     `json:"items"`             // rows asked
-	RowsInSplit int     `json:"rows_in_split"`     // rows there are
-	Limit       int     `json:"limit,omitempty"`   // 0: all rows
-	Iterations  int     `json:"iterations"`        // draws of examples
-	Prompts     int     `json:"prompts"`           // distinct prompts that were run
-	Grammar     string  `json:"grammar,omitempty"` // that answers were kept to
-	Shots       ShotUse `json:"shots"`
-	Answers     Answers `json:"answers"`
+	Version     string   `json:"version,omitempty"` // of ravn
+	Mode        string   `json:"mode"`
+	Quirks      []string `json:"quirks,omitempty"` // of ScandEval that were copied
+	Primary     string   `json:"primary"`          // the metric that counts on the leaderboard
+	LowerBetter bool     `json:"lower_better,omitempty"`
+	ModelHash   string   `json:"model_hash,omitempty"`
+	DataHash    string   `json:"data_hash"`            // of the rows, not of the files
+	PromptsHash string   `json:"prompts_hash"`         // of every prompt in order
+	StandsFor   string   `json:"stands_for,omitempty"` // the ScandEval data set that this one replaces
+	DataLicense string   `json:"data_license,omitempty"`
+	Small       bool     `json:"small,omitempty"`   // small or synthetic material
+	Items       int      `json:"items"`             // rows asked
+	RowsInSplit int      `json:"rows_in_split"`     // rows there are
+	Limit       int      `json:"limit,omitempty"`   // 0: all rows
+	Iterations  int      `json:"iterations"`        // draws of examples
+	Prompts     int      `json:"prompts"`           // distinct prompts that were run
+	Grammar     string   `json:"grammar,omitempty"` // that answers were kept to
+	Shots       ShotUse  `json:"shots"`
+	Answers     Answers  `json:"answers"`
 
 	Contamination *Contamination            `json:"contamination,omitempty"` // nil: not checked
 	Estimates     map[string]stats.Estimate `json:"estimates"`               // by metric, "METRIC/clean" or "METRIC/source=NAME"

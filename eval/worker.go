@@ -86,7 +86,7 @@ func (w *worker) choices(j choiceJob) ([]ChoiceScore, error) {
 	norm := logSumExp(logits)
 	for i, c := range j.choices {
 		p := float64(logits[c[0]]) - norm
-		out[i] = ChoiceScore{LogProb: p, FirstToken: p, Tokens: len(c), Truncated: j.dropped}
+		out[i] = ChoiceScore{LogProb: p, FirstToken: p, FirstRank: rank(logits, c[0]), Tokens: len(c), Truncated: j.dropped}
 	}
 	for i, c := range j.choices {
 		if len(c) == 1 {
@@ -103,6 +103,17 @@ func (w *worker) choices(j choiceJob) ([]ChoiceScore, error) {
 		}
 	}
 	return out, nil
+}
+
+// rank is the place of a token by likelihood, from 1; equals share the first of theirs.
+func rank(logits []float32, id int32) int {
+	r := 1
+	for _, v := range logits {
+		if v > logits[id] {
+			r++
+		}
+	}
+	return r
 }
 
 func (w *worker) generate(ctx context.Context, g *Generation, ids []int32, p GeneratePrompt) error {

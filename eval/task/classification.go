@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"ravn/internal/nprand"
 )
 
-// classification is acceptability and sentiment: one label a text.
+// classification is acceptability, sentiment and word in context: one label a text.
 type classification struct{}
 
 func (classification) fields() []string { return []string{"{text}", "{label}"} }
@@ -59,7 +60,7 @@ func (classification) sample(s *Spec, r *Row, answer bool) string {
 	return fill(s.Template, "{text}", text, "{label}", s.Labels[s.labelIndex(r.Label)].Word)
 }
 
-func (classification) choices(s *Spec) []string {
+func (classification) choices(s *Spec, _ *Row) []string {
 	out := make([]string, len(s.Labels))
 	for i, l := range s.Labels {
 		out[i] = " " + strings.ToLower(l.Word)
@@ -67,16 +68,16 @@ func (classification) choices(s *Spec) []string {
 	return out
 }
 
-// judge takes the label with the highest log-probability, the first on ties: of its first token in the mode of 2024,
-// else of the whole word.
-func (classification) judge(a *asked, out output, compatible bool) judgement {
+// judge takes the label with the highest log-probability, the first on ties: of the whole word, or of its first token.
+// Where the model wrote instead, it is the label whose word is nearest; an answer that begins with none counts as failed.
+func (classification) judge(a *asked, out output, q quirks) judgement {
 	scores := out.logProb
-	if compatible {
+	if q.FirstToken {
 		scores = out.firstToken
 	}
-	best := 0
+	best, failed := 0, false
 	if scores == nil {
-		best = closestLabel(a.d.Labels, out.text)
+		best, failed = closestLabel(a.d.Labels, out.text), !beginsWithLabel(a.d.Labels, out.text)
 	}
 	for i, v := range scores {
 		if v > scores[best] {
@@ -85,12 +86,12 @@ func (classification) judge(a *asked, out output, compatible bool) judgement {
 	}
 	n := len(a.d.Labels)
 	gold := a.d.labelIndex(a.row.Label)
-	j := judgement{gold: a.row.Label, answer: a.d.Labels[best].ID, counts: make([]float64, n*n)}
+	j := judgement{gold: a.row.Label, answer: a.d.Labels[best].ID, counts: make([]float64, n*n), unreadable: failed}
 	j.counts[gold*n+best] = 1
 	return j
 }
 
-func (classification) metrics(s *Spec, compatible bool) []metric {
+func (classification) metrics(s *Spec, _ quirks) []metric {
 	n := len(s.Labels)
 	return []metric{
 		{"mcc", 100, func(c []float64) float64 { return mcc(c, n) }, false},
@@ -111,6 +112,11 @@ func closestLabel(labels []Label, text string) int {
 		}
 	}
 	return best
+}
+
+func beginsWithLabel(labels []Label, text string) bool {
+	text = strings.ToLower(strip(text))
+	return slices.ContainsFunc(labels, func(l Label) bool { return strings.HasPrefix(text, strings.ToLower(l.Word)) })
 }
 
 // editDistance is Levenshtein's, over code points.

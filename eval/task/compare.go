@@ -62,11 +62,14 @@ func Compare(base, result *Result, o stats.BootstrapOptions) ([]Comparison, erro
 	if !ok {
 		return nil, fmt.Errorf("task: %s: task %q is not known", base.Record.Dataset, d.Task)
 	}
+	if base.Record.Ravn.Primary == bitsPerCharacterName {
+		k = bitsPerCharacter{k}
+	}
 	draws, err := samePairs(base, result)
 	if err != nil {
 		return nil, err
 	}
-	if k.labels() > 1 {
+	if _, bpc := k.(bitsPerCharacter); k.labels() > 1 && !bpc {
 		d.Labels = make([]Label, squareRoot(len(base.Predictions[0].Counts)))
 	}
 	var out []Comparison
@@ -85,7 +88,7 @@ func Compare(base, result *Result, o stats.BootstrapOptions) ([]Comparison, erro
 		if len(rows) == 0 {
 			continue
 		}
-		for _, m := range k.metrics(&d, base.Record.Ravn.Mode == eval.ModeScandEval2024) {
+		for _, m := range k.metrics(&d, quirksOf(base.Record.Ravn.Quirks)) {
 			f := meanOverDraws(m, draws)
 			diff := stats.PairedSums(b, a, f, o)
 			diff.Method += " of items"

@@ -1,14 +1,15 @@
 // Package task knows the benchmark tasks: how a data set's rows become prompts, how answers are read and scored, and
 // how two models are compared on the same items.
 //
-// Tasks are linguistic acceptability, sentiment, named entities, question answering and bits per byte. In mode
-// scandeval-2024 the chosen examples, bootstrap samples and prompts are byte for byte those of ScandEval 9.1.2.
+// A data set is a small YAML description (datasets/) and its rows, from JSONL or Parquet. In mode scandeval-2024 the
+// chosen examples, bootstrap samples and prompts are byte for byte those of ScandEval 9.1.2.
 package task
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
-	_ "embed"
+	"embed"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,13 @@ const (
 	Sentiment     = "sentiment-classification"
 	Entities      = "named-entity-recognition"
 	Questions     = "question-answering"
+	Comprehension = "reading-comprehension"
+	Summaries     = "summarization"
+	Knowledge     = "knowledge"
+	CommonSense   = "common-sense-reasoning"
+	TextChoice    = "multiple-choice-reading-comprehension"
+	WordInContext = "word-in-context"
+	ErrorSpans    = "grammatical-error-detection"
 	BitsPerByte   = "bits-per-byte"
 )
 
@@ -38,37 +46,66 @@ type Label struct {
 
 // Spec describes a data set: what is asked and in which words. A folder may bring its own as dataset.yaml.
 type Spec struct {
-	Name      string   `yaml:"name"`
-	Task      string   `yaml:"task"`       // one of the names of tasks
-	Languages []string `yaml:"languages"`  // codes: da, nb, nn, sv, en
-	Prefix    string   `yaml:"prefix"`     // first paragraph of every prompt
-	Template  string   `yaml:"template"`   // an example: {text}, {label}, and {question} for questions
-	Labels    []Label  `yaml:"labels"`     // in the order that examples go round; entities: the order of JSON keys
-	Shots     int      `yaml:"shots"`      // examples in a prompt
-	MaxTokens int      `yaml:"max_tokens"` // of an answer
-	License   string   `yaml:"license"`    // of the rows
-	StandsFor string   `yaml:"stands_for"` // the ScandEval data set whose place these rows take
-	Synthetic bool     `yaml:"synthetic"`  // made up; every table says so
-	Note      string   `yaml:"note"`
+	Name        string            `yaml:"name"`
+	Task        string            `yaml:"task"`         // one of the names of tasks
+	Languages   []string          `yaml:"languages"`    // codes: da, nb, nn, sv, en
+	Source      string            `yaml:"source"`       // where the rows are from: an address, or hub:OWNER/NAME
+	License     string            `yaml:"license"`      // of the rows; "unknown", or "none" where the source states none
+	Benchmark   []string          `yaml:"benchmark"`    // lists it belongs to: scandeval-2024, euroeval
+	StandsFor   string            `yaml:"stands_for"`   // the ScandEval data set whose place these rows take
+	Synthetic   bool              `yaml:"synthetic"`    // made up; every table says so
+	Note        string            `yaml:"note"`         //
+	Rows        RowCounts         `yaml:"rows"`         // that are to be expected; 0 unknown
+	Splits      map[string]string `yaml:"splits"`       // train, val, test: what the files are called
+	Columns     map[string]string `yaml:"columns"`      // our fields: what the file calls them
+	Prefix      string            `yaml:"prefix"`       // first paragraph of every prompt
+	Template    string            `yaml:"template"`     // an example: {text}, {question}, and {label} or {target_text} for the answer
+	Labels      []Label           `yaml:"labels"`       // in the order that examples go round; entities: the order of JSON keys
+	ChoicesWord string            `yaml:"choices_word"` // multiple choice: the word above the options, where they are a column of their own
+	Shots       int               `yaml:"shots"`        // examples in a prompt
+	MaxTokens   int               `yaml:"max_tokens"`   // of an answer
 }
 
-//go:embed datasets.yaml
-var builtinYAML []byte
+// RowCounts are the rows of each split.
+type RowCounts struct {
+	Train int `yaml:"train"`
+	Val   int `yaml:"val"`
+	Test  int `yaml:"test"`
+}
+
+//go:embed datasets
+var builtinYAML embed.FS
 
 var builtin = func() map[string]Spec {
-	var list []Spec
-	if err := yaml.UnmarshalWithOptions(builtinYAML, &list, yaml.Strict()); err != nil {
-		panic("task: datasets.yaml: " + err.Error())
+	files, err := builtinYAML.ReadDir("datasets")
+	if err != nil {
+		panic("task: " + err.Error())
 	}
-	m := make(map[string]Spec, len(list))
-	for _, s := range list {
-		if err := s.Validate(); err != nil {
+	m := make(map[string]Spec, len(files))
+	for _, f := range files {
+		data, err := builtinYAML.ReadFile("datasets/" + f.Name())
+		if err != nil {
+			panic("task: " + err.Error())
+		}
+		s, err := parseSpec(data, f.Name())
+		if err != nil {
 			panic(err)
 		}
 		m[s.Name] = s
 	}
 	return m
 }()
+
+func parseSpec(data []byte, where string) (Spec, error) {
+	var s Spec
+	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&s); err != nil {
+		return s, fmt.Errorf("task: %s: %w", where, err)
+	}
+	if err := s.Validate(); err != nil {
+		return s, fmt.Errorf("%w (%s)", err, where)
+	}
+	return s, nil
+}
 
 // LookupSpec returns the description of a data set known by name.
 func LookupSpec(name string) (Spec, bool) {
@@ -109,8 +146,18 @@ func (s *Spec) Validate() error {
 			bad("template %q needs %s once", s.Template, field)
 		}
 	}
-	if !strings.HasSuffix(s.Template, " {label}") {
-		bad("template %q does not end in \" {label}\"", s.Template)
+	if answer := " " + k.fields()[len(k.fields())-1]; !strings.HasSuffix(s.Template, answer) {
+		bad("template %q does not end in %q", s.Template, answer)
+	}
+	for name := range s.Splits {
+		if name != "train" && name != "val" && name != "test" {
+			bad("splits: %q is none of train, val, test", name)
+		}
+	}
+	for name := range s.Columns {
+		if !slices.Contains(rowFields, name) {
+			bad("columns: %q is none of %s", name, strings.Join(rowFields, ", "))
+		}
 	}
 	if s.Shots < 0 || s.MaxTokens < 1 {
 		bad("shots %d and max_tokens %d must be at least 0 and 1", s.Shots, s.MaxTokens)
@@ -149,6 +196,8 @@ type Row struct {
 	ID       string
 	Text     string
 	Label    string   // an ID of Spec.Labels
+	Options  []string // multiple choice: the answers to choose from, in the order of Spec.Labels
+	Target   string   // summaries
 	Tokens   []string // entities
 	Tags     []string // entities: IOB2, one a token
 	Context  string   // questions
@@ -224,40 +273,75 @@ func (d *Dataset) Split(name string) ([]Row, error) {
 	return nil, fmt.Errorf("task: data set %q: split %q is not known (test or val)", d.Name, name)
 }
 
-// Hash identifies description and rows.
+// Hash identifies what is asked: description and rows.
 func (d *Dataset) Hash() string {
+	s := d.Spec
+	s.Source, s.License, s.Benchmark, s.Note, s.Rows, s.Splits, s.Columns = "", "", nil, "", RowCounts{}, nil, nil
 	h := sha256.New()
 	enc := json.NewEncoder(h)
-	enc.Encode(d.Spec)
+	enc.Encode(s)
 	for _, p := range d.parts() {
 		enc.Encode(*p.rows)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// LoadDataset reads a folder with train.jsonl, val.jsonl and test.jsonl (val may be missing). Its description is
-// dataset.yaml in the folder, or the one known by the folder's name. All bad rows are reported, up to ten a file.
+// LoadDataset reads a folder with a file for each of train, val and test: JSON lines, also .gz and .zst, or Parquet, in
+// the folder or in its folder data, as the Hugging Face hub has them. val may be missing, and train where no examples
+// are shown. The description is dataset.yaml in the folder, or the one known by the folder's name. All bad rows are
+// reported, up to ten a file.
 func LoadDataset(dir string) (*Dataset, error) {
 	spec, err := folderSpec(dir)
 	if err != nil {
 		return nil, err
 	}
+	return LoadRows(dir, spec)
+}
+
+// LoadRows reads the rows of a folder under a description at hand.
+func LoadRows(dir string, spec Spec) (*Dataset, error) {
 	d := &Dataset{Spec: spec}
 	var errs []error
 	for _, p := range d.parts() {
-		rows, err := readRows(filepath.Join(dir, p.name+".jsonl"), &d.Spec)
-		if errors.Is(err, os.ErrNotExist) && p.name == "val" {
+		path, err := splitFile(dir, cmp.Or(spec.Splits[p.name], p.name))
+		if errors.Is(err, os.ErrNotExist) && (p.name == "val" || p.name == "train" && spec.Shots == 0) {
 			continue
+		}
+		if err == nil {
+			*p.rows, err = readRows(path, &d.Spec)
 		}
 		if err != nil {
 			errs = append(errs, err)
 		}
-		*p.rows = rows
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
 	return d, d.checkParts()
+}
+
+// splitFile finds the file of a split.
+func splitFile(dir, split string) (string, error) {
+	for _, pattern := range []string{
+		split + ".jsonl", split + ".jsonl.gz", split + ".jsonl.zst", split + ".parquet",
+		filepath.Join("data", split+"-*.parquet"), filepath.Join("data", split+".parquet"), filepath.Join("data", split+".jsonl"),
+	} {
+		found, err := filepath.Glob(filepath.Join(escapeGlob(dir), pattern))
+		if err != nil {
+			return "", fmt.Errorf("task: %s: %w", dir, err)
+		}
+		switch {
+		case len(found) == 1:
+			return found[0], nil
+		case len(found) > 1:
+			return "", fmt.Errorf("task: %s: %d files of split %s (%s, …); put them into one", dir, len(found), split, found[0])
+		}
+	}
+	return "", fmt.Errorf("task: %s: no %s.jsonl and no %s.parquet: %w", dir, split, split, os.ErrNotExist)
+}
+
+func escapeGlob(dir string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(dir)
 }
 
 func folderSpec(dir string) (Spec, error) {
@@ -273,9 +357,5 @@ func folderSpec(dir string) (Spec, error) {
 	if err != nil {
 		return Spec{}, fmt.Errorf("task: %w", err)
 	}
-	var s Spec
-	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&s); err != nil {
-		return s, fmt.Errorf("task: %s: %w", path, err)
-	}
-	return s, s.Validate()
+	return parseSpec(data, path)
 }

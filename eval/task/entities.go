@@ -11,14 +11,19 @@ import (
 	"ravn/internal/nprand"
 )
 
-// entities is named entity recognition by writing a JSON object.
+// entities is named entity recognition, and the detection of grammatical errors, by writing a JSON object.
 type entities struct{}
 
 func (entities) fields() []string { return []string{"{text}", "{label}"} }
 func (entities) labels() int      { return 1 }
 
-// entityClasses is the order in which examples go round.
-var entityClasses = []string{"loc", "org", "per", "misc"}
+// entityClasses is the order in which examples go round: of names as in ScandEval, else that of the labels.
+func entityClasses(s *Spec) []string {
+	if s.Task == Entities {
+		return []string{"loc", "org", "per", "misc"}
+	}
+	return s.labelIDs()
+}
 
 func (entities) check(s *Spec, r *Row) error {
 	if len(r.Tokens) == 0 {
@@ -42,7 +47,7 @@ func (entities) check(s *Spec, r *Row) error {
 
 func (entities) shots(s *Spec, train []Row, seed uint64) []int {
 	order := nprand.NewGenerator(seed).Permutation(len(train))
-	rows := roundRobin(train, order, entityClasses, s.Shots, func(r *Row, class string) bool {
+	rows := roundRobin(train, order, entityClasses(s), s.Shots, func(r *Row, class string) bool {
 		return slices.ContainsFunc(r.Tags, func(tag string) bool { return strings.EqualFold(tag, "b-"+class) })
 	})
 	return shuffleShots(rows, seed)
@@ -57,7 +62,7 @@ func (entities) sample(s *Spec, r *Row, answer bool) string {
 	return fill(s.Template, "{text}", text, "{label}", label)
 }
 
-func (entities) choices(*Spec) []string { return nil }
+func (entities) choices(*Spec, *Row) []string { return nil }
 
 // grammar keeps the answer of mode ravn to the JSON that examples show, so that finding names is measured and not JSON.
 func (entities) grammar(s *Spec) eval.Grammar { return listsOf(s.Labels) }
@@ -125,17 +130,17 @@ func pythonString(b *strings.Builder, s string) {
 	b.WriteByte('"')
 }
 
-// judge reads the answer and counts chunks. The counts are of the strict reading in both modes (compatible F1 is no
-// function of sums over sentences; see seqevalF1).
-func (entities) judge(a *asked, out output, compatible bool) judgement {
+// judge reads the answer and counts chunks. The counts are of the strict reading in both modes (F1 of lower-case tags is
+// no function of sums over sentences; see seqevalF1).
+func (entities) judge(a *asked, out output, q quirks) judgement {
 	found, ok := readEntities(out.text)
 	var tags []string
-	if compatible {
+	if q.SubstringSpans {
 		tags = tagsBySubstring(&a.d.Spec, a.row.Tokens, found)
 	} else {
 		tags = tagsByTokens(&a.d.Spec, a.row.Tokens, found)
 	}
-	if !a.hasMisc {
+	if a.d.Task == Entities && !a.hasMisc {
 		tags = withoutMisc(tags)
 	}
 	gold := lowerAll(a.row.Tags)
@@ -156,7 +161,7 @@ func chunkCounts(gold, tags []string) []float64 {
 	return []float64{float64(right), float64(len(p)), float64(len(g))}
 }
 
-func (entities) metrics(s *Spec, compatible bool) []metric {
+func (entities) metrics(s *Spec, q quirks) []metric {
 	f1 := func(at int) func(c []float64) float64 {
 		return func(c []float64) float64 {
 			if c[at+1]+c[at+2] == 0 {
@@ -166,7 +171,10 @@ func (entities) metrics(s *Spec, compatible bool) []metric {
 		}
 	}
 	with, without := metric{"micro_f1", 100, f1(0), false}, metric{"micro_f1_no_misc", 100, f1(3), false}
-	if compatible { // the leaderboard of 14 January 2024 still counted MISC
+	switch {
+	case s.Task == ErrorSpans:
+		return []metric{with}
+	case q.LowerCaseTags: // the leaderboard of 14 January 2024 still counted MISC
 		return []metric{with, without}
 	}
 	return []metric{without, with}

@@ -11,6 +11,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"ravn/eval"
@@ -22,8 +23,13 @@ import (
 // scandEvalSeed is ScandEval's seed for everything.
 const scandEvalSeed = 4242
 
-// askChunk is how many prompts a model is handed at once; between two chunks progress is shown.
-const askChunk = 128
+// Prompts a model is handed at once: as many as it answers in about a second, so that little is lost where a run is
+// broken off. Answers do not depend on it.
+const (
+	firstChunk = 16
+	mostChunk  = 512
+	chunkTime  = time.Second
+)
 
 // Options say how to evaluate. The zero value evaluates the whole test split in mode ravn.
 type Options struct {
@@ -33,6 +39,9 @@ type Options struct {
 	Iterations int    // draws of examples; 0: 3, or 10 in mode scandeval-2024
 	ZeroShot   bool   // no examples
 	Version    string // of ravn, for the record
+
+	Repair           []string // mode scandeval-2024: quirks (see Quirks) that are not copied
+	BitsPerCharacter bool     // ask for the surprise at right answers instead of for answers; mode ravn
 
 	// Seen marks rows of the split that were found in the training text; nil: not checked. SeenAgainst says what
 	// was compared.
@@ -57,6 +66,12 @@ func (o *Options) Validate() error {
 		if f.v < 0 {
 			errs = append(errs, fmt.Errorf("%s is %d, must not be negative", f.name, f.v))
 		}
+	}
+	if err := o.checkRepair(); err != nil {
+		errs = append(errs, err)
+	}
+	if o.BitsPerCharacter && o.compatible() {
+		errs = append(errs, fmt.Errorf("bits per character are asked for in mode %s", eval.ModeRavn))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("task: options: %w", err)
@@ -101,6 +116,7 @@ type asked struct {
 	truncated bool
 	out       output
 	verdict   judgement
+	repeat    judgement // of the row's repeats in the sample, which may be read otherwise; see quirks.CachedRepeats
 }
 
 // draw is one choice of examples with the rows that are asked under it.
@@ -120,7 +136,10 @@ func Evaluate(ctx context.Context, m eval.Model, d *Dataset, o Options) (*Result
 	if d.Task == BitsPerByte {
 		return evaluateTexts(ctx, m, d, o)
 	}
-	k := kinds[d.Task]
+	if f, ok := m.(interface{ For(d *Dataset) eval.Model }); ok {
+		m = f.For(d)
+	}
+	k := kindOf(d, o)
 	rows, err := d.Split(o.Split)
 	if err != nil {
 		return nil, err
@@ -137,8 +156,15 @@ func Evaluate(ctx context.Context, m eval.Model, d *Dataset, o Options) (*Result
 	if err != nil {
 		return nil, fmt.Errorf("task: %s on %s: %w", m.Info().Name, d.Name, err)
 	}
-	judgeAll(k, draws, o.compatible())
+	judgeAll(k, draws, o.quirks())
 	return summarize(k, m, d, draws, o, summary{all: all, asked: len(rows), prompts: run}), nil
+}
+
+func kindOf(d *Dataset, o Options) kind {
+	if o.BitsPerCharacter {
+		return bitsPerCharacter{kinds[d.Task]}
+	}
+	return kinds[d.Task]
 }
 
 // Prompts returns the prompts of one iteration in the order of its sample, repeats included, and the train rows of its
@@ -147,10 +173,10 @@ func Prompts(d *Dataset, iteration int, o Options) (prompts []string, shots []in
 	if err := o.Validate(); err != nil {
 		return nil, nil, err
 	}
-	k, ok := kinds[d.Task]
-	if !ok {
+	if kinds[d.Task] == nil {
 		return nil, nil, fmt.Errorf("task: %s has no prompts", d.Task)
 	}
+	k := kindOf(d, o)
 	rows, err := d.Split(o.Split)
 	if err != nil {
 		return nil, nil, err
@@ -163,7 +189,7 @@ func Prompts(d *Dataset, iteration int, o Options) (prompts []string, shots []in
 	}
 	shots, texts := examples(k, d, iteration, o)
 	for _, i := range samples(len(rows), o)[iteration] {
-		prompts = append(prompts, prompt(&d.Spec, k, texts, &rows[i], !o.compatible()))
+		prompts = append(prompts, prompt(&d.Spec, k, texts, &rows[i], !o.quirks().TrailingSpace))
 	}
 	return prompts, shots, nil
 }
@@ -229,7 +255,7 @@ func makeDraws(k kind, m eval.Model, d *Dataset, rows []Row, o Options) ([]*draw
 func fittedPrompt(m eval.Model, k kind, d *Dataset, texts []string, r *Row, o Options) (string, int) {
 	room := m.Info().MaxTokens - d.MaxTokens
 	for {
-		p := prompt(&d.Spec, k, texts, r, !o.compatible())
+		p := prompt(&d.Spec, k, texts, r, !o.quirks().TrailingSpace)
 		// A token is a byte at least; BOS and the space that some tokenizers put in front are two more.
 		if o.compatible() || len(texts) == 0 || m.Info().MaxTokens <= 0 || len(p)+2 <= room || m.CountTokens(p) <= room {
 			return p, len(texts)
@@ -254,18 +280,27 @@ func ask(ctx context.Context, k kind, m eval.Model, d *Dataset, draws []*draw, o
 	}
 	t := o.Progress.Start("eval "+d.Name, int64(len(queue)), "prompts")
 	defer t.Done()
-	for at := 0; at < len(queue); at += askChunk {
-		part := queue[at:min(at+askChunk, len(queue))]
+	grammar := grammarOf(k, d, o)
+	for at, size := 0, firstChunk; at < len(queue); {
+		part := queue[at:min(at+size, len(queue))]
+		begin := time.Now()
 		var err error
-		if choices := k.choices(&d.Spec); choices != nil {
-			err = askChoices(ctx, m, part, choices)
+		if k.choices(&d.Spec, part[0].row) != nil {
+			err = askChoices(ctx, m, k, part)
 		} else {
-			err = askText(ctx, m, part, d.MaxTokens, grammarOf(k, d, o))
+			err = askText(ctx, m, part, d.MaxTokens, grammar)
 		}
 		if err != nil {
 			return 0, err
 		}
 		t.Add(int64(len(part)))
+		at += len(part)
+		switch took := time.Since(begin); {
+		case took < chunkTime:
+			size = min(2*size, mostChunk)
+		case took > 2*chunkTime:
+			size = max(size/2, firstChunk)
+		}
 	}
 	for _, dr := range draws {
 		for _, a := range dr.items {
@@ -275,10 +310,10 @@ func ask(ctx context.Context, k kind, m eval.Model, d *Dataset, draws []*draw, o
 	return len(queue), nil
 }
 
-func askChoices(ctx context.Context, m eval.Model, part []*asked, choices []string) error {
+func askChoices(ctx context.Context, m eval.Model, k kind, part []*asked) error {
 	prompts := make([]eval.ChoicePrompt, len(part))
 	for i, a := range part {
-		prompts[i] = eval.ChoicePrompt{Prompt: a.prompt, Choices: choices}
+		prompts[i] = eval.ChoicePrompt{Prompt: a.prompt, Choices: k.choices(&a.d.Spec, a.row)}
 	}
 	scores, err := m.ChoiceScores(ctx, prompts)
 	if err != nil {
@@ -291,6 +326,7 @@ func askChoices(ctx context.Context, m eval.Model, part []*asked, choices []stri
 			}
 			a.out.logProb = append(a.out.logProb, s.LogProb)
 			a.out.firstToken = append(a.out.firstToken, s.FirstToken)
+			a.out.firstRank = append(a.out.firstRank, s.FirstRank)
 			a.truncated = a.truncated || s.Truncated > 0
 		}
 	}
@@ -320,12 +356,37 @@ func askText(ctx context.Context, m eval.Model, part []*asked, maxTokens int, g 
 	return nil
 }
 
-func judgeAll(k kind, draws []*draw, compatible bool) {
+func judgeAll(k kind, draws []*draw, q quirks) {
 	for _, dr := range draws {
+		fresh := map[int]bool{}
+		for _, i := range dr.fresh {
+			fresh[i] = true
+		}
 		for _, a := range dr.items {
-			a.verdict = k.judge(a, a.out, compatible)
+			a.verdict = k.judge(a, a.out, q)
+			a.repeat = a.verdict
+			if !q.CachedRepeats || a.out.firstToken == nil {
+				continue
+			}
+			a.repeat = k.judge(a, a.out.topTen(0), q)
+			if fresh[a.index] {
+				a.verdict = k.judge(a, a.out.topTen(-1e9), q)
+			} else { // the same prompt was asked in an earlier iteration
+				a.verdict = a.repeat
+			}
 		}
 	}
+}
+
+// topTen is what an engine tells that gives the ten likeliest tokens: others have the log-probability given here.
+func (o output) topTen(other float64) output {
+	o.firstToken = slices.Clone(o.firstToken)
+	for i, rank := range o.firstRank {
+		if rank > 10 {
+			o.firstToken[i] = other
+		}
+	}
+	return o
 }
 
 // order is the sequence in which ScandEval scores an iteration: rows whose prompt was new, by length of the prompt in

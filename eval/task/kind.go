@@ -8,21 +8,28 @@ import (
 
 // kind is what differs between the tasks that are asked with prompts.
 type kind interface {
-	fields() []string                                      // that the template needs
-	labels() int                                           // least number of labels
-	check(s *Spec, r *Row) error                           // is the row good
-	shots(s *Spec, train []Row, seed uint64) []int         // rows of the examples, in prompt order
-	sample(s *Spec, r *Row, answer bool) string            // one example, or the question without its answer
-	choices(s *Spec) []string                              // to be scored after the prompt; nil: an answer is written
-	judge(a *asked, out output, compatible bool) judgement // one answer
-	metrics(s *Spec, compatible bool) []metric
+	fields() []string                               // that the template needs, the answer's last
+	labels() int                                    // least number of labels
+	check(s *Spec, r *Row) error                    // is the row good
+	shots(s *Spec, train []Row, seed uint64) []int  // rows of the examples, in prompt order
+	sample(s *Spec, r *Row, answer bool) string     // one example, or the question without its answer
+	choices(s *Spec, r *Row) []string               // to be scored after the prompt; nil: an answer is written
+	judge(a *asked, out output, q quirks) judgement // one answer
+	metrics(s *Spec, q quirks) []metric             // functions of summed counts, the one that counts first
 }
 
 var kinds = map[string]kind{
 	Acceptability: classification{},
 	Sentiment:     classification{},
+	WordInContext: classification{},
+	Knowledge:     multipleChoice{},
+	CommonSense:   multipleChoice{},
+	TextChoice:    multipleChoice{},
 	Entities:      entities{},
+	ErrorSpans:    entities{},
 	Questions:     questions{},
+	Comprehension: questions{f1First: true},
+	Summaries:     summaries{},
 }
 
 // judgement is an answer as read, and the item's part of the sums.
@@ -35,6 +42,7 @@ type judgement struct {
 // output is what a model said: scores of the choices, or a text.
 type output struct {
 	logProb, firstToken []float64
+	firstRank           []int // of the first token among all tokens, from 1; 0 unknown
 	text                string
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // questions is reading comprehension: an answer is a part of the text.
-type questions struct{}
+type questions struct{ f1First bool } // F1 counts, as in today's EuroEval
 
 func (questions) fields() []string { return []string{"{text}", "{question}", "{label}"} }
 func (questions) labels() int      { return 0 }
@@ -66,9 +66,9 @@ func (questions) sample(s *Spec, r *Row, answer bool) string {
 	return fill(s.Template, "{text}", text, "{question}", r.Question, "{label}", "")
 }
 
-func (questions) choices(*Spec) []string { return nil }
+func (questions) choices(*Spec, *Row) []string { return nil }
 
-func (questions) judge(a *asked, out output, _ bool) judgement {
+func (questions) judge(a *asked, out output, _ quirks) judgement {
 	text, _, _ := strings.Cut(out.text, "\n\n")
 	text = strings.ToLower(strip(text))
 	j := judgement{gold: a.row.Answers[0], answer: text}
@@ -78,11 +78,13 @@ func (questions) judge(a *asked, out output, _ bool) judgement {
 }
 
 // metrics are in percent as they are, which is how ScandEval's scorer gives them.
-func (questions) metrics(*Spec, bool) []metric {
-	return []metric{
-		{"em", 1, func(c []float64) float64 { return 100 * c[0] / c[2] }, false},
-		{"f1", 1, func(c []float64) float64 { return 100 * c[1] / c[2] }, false},
+func (k questions) metrics(*Spec, quirks) []metric {
+	em := metric{"em", 1, func(c []float64) float64 { return 100 * c[0] / c[2] }, false}
+	f1 := metric{"f1", 1, func(c []float64) float64 { return 100 * c[1] / c[2] }, false}
+	if k.f1First {
+		return []metric{f1, em}
 	}
+	return []metric{em, f1}
 }
 
 // squad is exact match and F1 of an answer, the best over the accepted ones (Rajpurkar et al. 2018).

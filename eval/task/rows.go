@@ -2,6 +2,7 @@ package task
 
 import (
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -16,36 +17,70 @@ import (
 // maxRowErrors is how many bad rows of a file are reported.
 const maxRowErrors = 10
 
-// rowJSON is a line of a data set or of a file of texts. Other fields are left alone.
-type rowJSON struct {
-	ID       string   `json:"id"`
-	Text     string   `json:"text"`
-	Label    string   `json:"label"`
-	Tokens   []string `json:"tokens"`
-	Labels   []string `json:"labels"`
-	Context  string   `json:"context"`
-	Question string   `json:"question"`
-	Answers  struct {
-		Text []string `json:"text"`
-	} `json:"answers"`
-	Source   string `json:"source"`
-	Language string `json:"language"`
-}
+// rowFields are the fields of rows that Spec.Columns may name.
+var rowFields = []string{"id", "text", "label", "options", "tokens", "labels", "context", "question", "answers", "target_text", "source", "language"}
 
-func (j *rowJSON) row() Row {
-	return Row{
-		ID: j.ID, Text: j.Text, Label: j.Label, Tokens: j.Tokens, Tags: j.Labels, Context: j.Context,
-		Question: j.Question, Answers: j.Answers.Text, Source: j.Source, Language: j.Language,
+// parseRow reads an object; columns say what its fields are called where that is not their name here.
+func parseRow(data []byte, columns map[string]string) (Row, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return Row{}, err
 	}
+	var r Row
+	var errs []error
+	text := func(name string, dst *string) {
+		raw := fields[cmp.Or(columns[name], name)]
+		switch {
+		case raw == nil || string(raw) == "null":
+		case raw[0] == '"':
+			errs = append(errs, json.Unmarshal(raw, dst))
+		case raw[0] == '{' || raw[0] == '[':
+			errs = append(errs, fmt.Errorf("%s is no text", cmp.Or(columns[name], name)))
+		default: // a number or a truth value
+			*dst = string(raw)
+		}
+	}
+	list := func(name string, dst *[]string) {
+		raw := fields[cmp.Or(columns[name], name)]
+		switch {
+		case raw == nil || string(raw) == "null":
+		case raw[0] == '[':
+			if err := json.Unmarshal(raw, dst); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", cmp.Or(columns[name], name), err))
+			}
+		case raw[0] == '{': // SQuAD's answers
+			var squad struct{ Text []string }
+			if err := json.Unmarshal(raw, &squad); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", cmp.Or(columns[name], name), err))
+			}
+			*dst = squad.Text
+		default:
+			var one string
+			text(name, &one)
+			*dst = []string{one}
+		}
+	}
+	for name, dst := range map[string]*string{
+		"id": &r.ID, "text": &r.Text, "label": &r.Label, "context": &r.Context, "question": &r.Question,
+		"target_text": &r.Target, "source": &r.Source, "language": &r.Language,
+	} {
+		text(name, dst)
+	}
+	for name, dst := range map[string]*[]string{"options": &r.Options, "tokens": &r.Tokens, "labels": &r.Tags, "answers": &r.Answers} {
+		list(name, dst)
+	}
+	return r, errors.Join(errs...)
 }
 
 func readRows(path string, s *Spec) ([]Row, error) {
 	var rows []Row
 	var errs []error
-	err := eachLine(path, func(line int, data []byte) error {
-		var j rowJSON
-		err := json.Unmarshal(data, &j)
-		r := j.row()
+	each := eachLine
+	if strings.HasSuffix(path, ".parquet") {
+		each = eachParquetRow
+	}
+	err := each(path, func(line int, data []byte) error {
+		r, err := parseRow(data, s.Columns)
 		if err == nil {
 			err = s.check(&r)
 		}

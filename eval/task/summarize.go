@@ -27,10 +27,10 @@ func summarize(k kind, m eval.Model, d *Dataset, draws []*draw, o Options, s sum
 	if g := grammarOf(k, d, o); g != nil && m.Info().Grammars {
 		p.Grammar = g.Name()
 	}
-	p.Shots, p.Answers = useOfShots(d, draws, o), countAnswers(draws, k.choices(&d.Spec) == nil)
+	p.Shots, p.Answers = useOfShots(d, draws, o), countAnswers(draws, k.choices(&d.Spec, draws[0].items[0].row) == nil, o)
 	r.Predictions = predictions(draws, o)
-	metrics := k.metrics(&d.Spec, o.compatible())
-	p.Primary = metrics[0].name
+	metrics := k.metrics(&d.Spec, o.quirks())
+	p.Primary, p.LowerBetter, p.Quirks = metrics[0].name, metrics[0].lower, o.quirks().names()
 	for i := range draws {
 		r.Record.Results.Raw.Test = append(r.Record.Results.Raw.Test, rawScores(k, metrics, draws[i], o))
 	}
@@ -79,7 +79,7 @@ func useOfShots(d *Dataset, draws []*draw, o Options) eval.ShotUse {
 	return u
 }
 
-func countAnswers(draws []*draw, written bool) eval.Answers {
+func countAnswers(draws []*draw, written bool, o Options) eval.Answers {
 	var c eval.Answers
 	for _, dr := range draws {
 		for _, a := range dr.items {
@@ -90,6 +90,9 @@ func countAnswers(draws []*draw, written bool) eval.Answers {
 				if strip(a.out.text) == "" {
 					c.Empty++
 				}
+				continue
+			}
+			if o.BitsPerCharacter {
 				continue
 			}
 			if c.Labels == nil {
@@ -118,47 +121,56 @@ func predictions(draws []*draw, o Options) []eval.Prediction {
 // rawScores are the metrics of one draw as a record's raw values.
 func rawScores(k kind, metrics []metric, dr *draw, o Options) map[string]eval.Score {
 	scores := map[string]eval.Score{}
-	if o.compatible() {
-		if c, ok := k.(sequenceScorer); ok {
-			return c.compatibleScores(dr.order())
-		}
-	}
 	var sums []float64
 	for _, a := range dr.items {
 		if sums == nil {
 			sums = make([]float64, len(a.verdict.counts))
 		}
 		for i, v := range a.verdict.counts {
-			sums[i] += v * float64(a.times)
+			sums[i] += v + a.repeat.counts[i]*float64(a.times-1)
 		}
 	}
 	for _, m := range metrics {
 		scores[m.name] = eval.Score(m.value(sums))
 	}
+	if c, ok := k.(sequenceScorer); ok {
+		c.sequenceScores(scores, dr.order(), o.quirks())
+	}
 	return scores
 }
 
-// sequenceScorer is a kind whose scores in the mode of 2024 are no sums over items.
+// sequenceScorer is a kind with scores that are no sums over items: ScandEval's. They replace the others where the quirk
+// is copied.
 type sequenceScorer interface {
-	compatibleScores(items []*asked) map[string]eval.Score
+	sequenceScores(scores map[string]eval.Score, items []*asked, q quirks)
 }
 
-// compatibleScores is seqeval on tags in lower case over the drawn sequence.
-func (entities) compatibleScores(items []*asked) map[string]eval.Score {
+// sequenceScores is seqeval on tags in lower case over the drawn sequence. The count that is not the mode's own stands
+// beside it: "strict_…" or "scandeval_…".
+func (entities) sequenceScores(scores map[string]eval.Score, items []*asked, q quirks) {
 	var gold, tags, goldNo, tagsNo [][]string
 	for _, a := range items {
 		g, t := lowerAll(a.row.Tags), strings.Fields(a.verdict.answer)
 		gold, tags = append(gold, g), append(tags, t)
 		goldNo, tagsNo = append(goldNo, withoutMisc(g)), append(tagsNo, withoutMisc(t))
 	}
-	return map[string]eval.Score{
-		"micro_f1":         eval.Score(seqevalF1(gold, tags)),
-		"micro_f1_no_misc": eval.Score(seqevalF1(goldNo, tagsNo)),
+	for name, f1 := range map[string]float64{"micro_f1": seqevalF1(gold, tags), "micro_f1_no_misc": seqevalF1(goldNo, tagsNo)} {
+		strict, ok := scores[name]
+		switch {
+		case !ok:
+		case q.LowerCaseTags:
+			scores[name], scores["strict_"+name] = eval.Score(f1), strict
+		default:
+			scores["scandeval_"+name] = eval.Score(f1)
+		}
 	}
 }
 
-// compatibleScores counts each question id once, the later answer where two rows share an id.
-func (questions) compatibleScores(items []*asked) map[string]eval.Score {
+// sequenceScores counts each question id once, the later answer where two rows share an id.
+func (questions) sequenceScores(scores map[string]eval.Score, items []*asked, q quirks) {
+	if !q.IDsOnce {
+		return
+	}
 	byID := map[string][]float64{}
 	var ids []string
 	for _, a := range items {
@@ -173,19 +185,27 @@ func (questions) compatibleScores(items []*asked) map[string]eval.Score {
 		f1 += byID[id][1]
 	}
 	n := float64(len(ids))
-	return map[string]eval.Score{"em": eval.Score(100 * em / n), "f1": eval.Score(100 * f1 / n)}
+	scores["em"], scores["f1"] = eval.Score(100*em/n), eval.Score(100*f1/n)
 }
 
 // total fills test_METRIC and test_METRIC_se.
 func total(r *eval.Record, metrics []metric) {
+	scale := map[string]float64{}
 	for _, m := range metrics {
+		scale[m.name] = m.scale
+	}
+	for name := range r.Results.Raw.Test[0] {
 		var x []float64
 		for _, raw := range r.Results.Raw.Test {
-			x = append(x, float64(raw[m.name]))
+			x = append(x, float64(raw[name]))
+		}
+		by, known := scale[name]
+		if !known { // beside the metrics: entity F1 of the other count
+			by = 100
 		}
 		mean, radius := stats.MeanRadius(x)
-		r.Results.Total["test_"+m.name] = eval.Score(m.scale * mean)
-		r.Results.Total["test_"+m.name+"_se"] = eval.Score(m.scale * radius)
+		r.Results.Total["test_"+name] = eval.Score(by * mean)
+		r.Results.Total["test_"+name+"_se"] = eval.Score(by * radius)
 	}
 }
 
@@ -301,6 +321,12 @@ func warn(p *eval.Provenance, d *Dataset) {
 	}
 	if p.Shots.Truncated > 0 {
 		add("%d prompts were cut on the left to fit the context", p.Shots.Truncated)
+	}
+	if p.Answers.Unreadable > 0 {
+		add("%d of %d answers could not be read and count as wrong", p.Answers.Unreadable, p.Prompts)
+	}
+	if d.Task == Summaries {
+		add("BERTScore, which ScandEval's leaderboard counted, needs a model of its own and is missing; %s stands here", p.Primary)
 	}
 	if one := onlyLabel(p.Answers.Labels); one != "" {
 		add("every answer was %q", one)

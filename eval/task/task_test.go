@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -183,15 +184,29 @@ func TestLimitBySource(t *testing.T) {
 func TestBuiltinDescriptions(t *testing.T) {
 	for _, name := range SpecNames() {
 		s, _ := LookupSpec(name)
-		if k := kinds[s.Task]; k.choices(&s) != nil {
-			for _, c := range k.choices(&s) {
+		if k := kinds[s.Task]; k.choices(&s, nil) != nil {
+			for _, c := range k.choices(&s, nil) {
 				if c != strings.ToLower(c) || !strings.HasPrefix(c, " ") {
 					t.Errorf("%s: choice %q", name, c)
 				}
 			}
 		}
 	}
-	if len(SpecNames()) < 17 {
-		t.Errorf("%d data sets are known", len(SpecNames()))
+	// The lists of January 2024: four NLU tasks of 14 data sets, and 26 with summaries, knowledge and common sense.
+	counts := map[string]int{}
+	for _, name := range SpecNames() {
+		s, _ := LookupSpec(name)
+		if s.Source == "" || s.License == "" {
+			t.Errorf("%s: source %q, licence %q", name, s.Source, s.License)
+		}
+		if slices.Contains(s.Benchmark, "scandeval-2024") {
+			counts["nlg"]++
+			if slices.Contains([]string{Acceptability, Sentiment, Entities, Questions}, s.Task) {
+				counts["nlu"]++
+			}
+		}
+	}
+	if counts["nlu"] != 14 || counts["nlg"] != 26 {
+		t.Errorf("data sets of January 2024: %v, want 14 and 26", counts)
 	}
 }

@@ -2,7 +2,6 @@ package task
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -54,9 +53,7 @@ func LoadTexts(name string, paths ...string) (*Dataset, error) {
 		stem, _, _ := strings.Cut(filepath.Base(path), ".")
 		n := len(errs)
 		err := eachLine(path, func(line int, data []byte) error {
-			var j rowJSON
-			err := json.Unmarshal(data, &j)
-			r := j.row()
+			r, err := parseRow(data, nil)
 			if r.Language == "" {
 				r.Language = stem
 			}

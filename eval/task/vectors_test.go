@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -52,7 +53,7 @@ func TestPromptsAreScandEvals(t *testing.T) {
 	}
 	load(t, "prompt_vectors.json", &v)
 	checked := 0
-	for _, name := range []string{"scala-da", "scala-nb", "scala-nn", "scala-sv", "norec", "lcc-sentiment", "danplus", "norne-nb", "norne-nn", "norquad"} {
+	for _, name := range []string{"scala-da", "scala-nb", "scala-nn", "scala-sv", "norec", "lcc-sentiment", "danplus", "norne-nb", "norne-nn", "norquad", "norsumm-nb", "norsumm-nn"} {
 		vectors, ok := v.Datasets[name]
 		if !ok || len(vectors.Iterations) != 10 {
 			t.Errorf("no vectors of ten iterations for %s", name)
@@ -90,8 +91,8 @@ func TestPromptsAreScandEvals(t *testing.T) {
 			checked++
 		}
 	}
-	if checked != 100 {
-		t.Errorf("%d iterations agree so far as to be compared, want 100", checked)
+	if checked != 120 {
+		t.Errorf("%d iterations agree so far as to be compared, want 120", checked)
 	}
 }
 
@@ -154,7 +155,27 @@ type metricVectors struct {
 			Prediction string
 		}
 		Exact, F1 float64
+		Counted   float64 `json:"if_repeats_counted_exact"`
 	} `json:"qa_dataset"`
+	Rouge struct {
+		Cases []struct {
+			Reference, Prediction string
+			Tokens                []string `json:"reference_tokens"`
+			F1                    float64  `json:"rouge_l_f1"`
+		}
+	} `json:"rouge_l"`
+	ChrF struct {
+		Cases []struct {
+			Reference, Prediction string
+			Three                 float64 `json:"chrf3pp"`
+			Four                  float64 `json:"chrf4pp"`
+		}
+	} `json:"chrf_pp"`
+	Bits []struct {
+		LogProbs []float64 `json:"logprobs_natural"`
+		Answer   string
+		BPC      float64
+	} `json:"bits_per_character"`
 }
 
 func near(t *testing.T, what string, got, want float64) {
@@ -233,7 +254,7 @@ func TestEntityMetrics(t *testing.T) {
 		}
 		near(t, c.Name+": ScandEval F1", seqevalF1(gold, pred), c.ScandEval)
 		near(t, c.Name+": ScandEval F1 without MISC", seqevalF1(goldNo, predNo), c.ScandEvalNo)
-		ms := entities{}.metrics(nil, true)
+		ms := entities{}.metrics(&Spec{Task: Entities}, quirks{LowerCaseTags: true})
 		near(t, c.Name+": strict F1", ms[0].value(sums), c.Strict)
 		near(t, c.Name+": strict F1 without MISC", ms[1].value(sums), c.StrictNo)
 		got := chunkSet(gold)
@@ -286,7 +307,36 @@ func TestQuestionMetrics(t *testing.T) {
 		exact, f1 := squad(it.Prediction, it.Answers)
 		items = append(items, &asked{row: &Row{ID: it.ID}, verdict: judgement{counts: []float64{exact, f1, 1}}})
 	}
-	got := questions{}.compatibleScores(items)
+	got := map[string]eval.Score{}
+	questions{}.sequenceScores(got, items, quirks{IDsOnce: true})
 	near(t, "data set, exact", float64(got["em"]), v.QADataset.Exact)
 	near(t, "data set, F1", float64(got["f1"]), v.QADataset.F1)
+	var sums [3]float64
+	for _, it := range items {
+		for i, v := range it.verdict.counts {
+			sums[i] += v
+		}
+	}
+	near(t, "data set, repeats counted", questions{}.metrics(nil, quirks{})[0].value(sums[:]), v.QADataset.Counted)
+}
+
+func TestSummaryMetrics(t *testing.T) {
+	var v metricVectors
+	load(t, "metric_vectors.json", &v)
+	if len(v.Rouge.Cases) < 6 || len(v.ChrF.Cases) < 6 || len(v.Bits) < 3 {
+		t.Fatalf("%d, %d and %d cases", len(v.Rouge.Cases), len(v.ChrF.Cases), len(v.Bits))
+	}
+	for _, c := range v.Rouge.Cases {
+		if got := asciiWords(c.Reference); !slices.Equal(got, c.Tokens) && len(got)+len(c.Tokens) > 0 {
+			t.Errorf("words of %q: %q, want %q", c.Reference, got, c.Tokens)
+		}
+		near(t, c.Prediction+": ROUGE-L", rougeL(asciiWords(c.Prediction), asciiWords(c.Reference)), c.F1)
+	}
+	for _, c := range v.ChrF.Cases {
+		near(t, c.Prediction+": chrF3++", chrF(c.Prediction, c.Reference, 3), c.Three)
+		near(t, c.Prediction+": chrF4++", chrF(c.Prediction, c.Reference, 4), c.Four)
+	}
+	for _, c := range v.Bits {
+		near(t, c.Answer+": bits per character", bitsPerCharacterOf(c.LogProbs, utf8.RuneCountInString(c.Answer)), c.BPC)
+	}
 }
