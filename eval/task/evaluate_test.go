@@ -391,3 +391,19 @@ func TestRealDataGoldAndGuess(t *testing.T) {
 		}
 	}
 }
+
+// The commonest label of the train split, 30 of 40, is right on half of a balanced test split, and tells nothing.
+func TestMajority(t *testing.T) {
+	d := english(t, 60)
+	for i := range d.Train[:20] {
+		d.Train[i].Label = "incorrect"
+	}
+	r, err := Evaluate(t.Context(), &Majority{}, d, Options{Iterations: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := r.Record.Results.Total
+	if r.Record.Model != "ravn/majority" || total["test_accuracy"] != 50 || total["test_mcc"] != 0 || r.Record.Ravn.Answers.Labels["incorrect"] != 60 {
+		t.Errorf("%s: %v, answers %v", r.Record.Model, total, r.Record.Ravn.Answers.Labels)
+	}
+}
