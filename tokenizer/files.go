@@ -79,7 +79,7 @@ func (n *tokenName) UnmarshalJSON(data []byte) error {
 // identity, or with user-defined or unused pieces.
 func (t *Tokenizer) Files() map[string][]byte {
 	files := map[string][]byte{
-		"tokenizer_config.json":   t.configJSON(),
+		"tokenizer_config.json":   t.configJSON(t.bos >= 0, false),
 		"special_tokens_map.json": t.specialJSON(),
 	}
 	if t.fromJSON {
@@ -263,14 +263,14 @@ func (t *Tokenizer) mergeLines() []string {
 }
 
 // configJSON is a tokenizer_config.json: Llama's class for a SentencePiece model, the plain fast class for others.
-func (t *Tokenizer) configJSON() []byte {
+func (t *Tokenizer) configJSON(addBOS, addEOS bool) []byte {
 	added := map[string]object{}
 	for _, id := range t.specialIDs() {
 		added[strconv.Itoa(int(id))] = t.addedObject(id, false)
 	}
 	o := object{
-		{"add_bos_token", t.bos >= 0},
-		{"add_eos_token", false},
+		{"add_bos_token", addBOS},
+		{"add_eos_token", addEOS},
 		{"added_tokens_decoder", added},
 		{"clean_up_tokenization_spaces", false},
 		{"model_max_length", json.Number("1000000000000000019884624838656")},
@@ -285,6 +285,9 @@ func (t *Tokenizer) configJSON() []byte {
 			{"tokenizer_class", "LlamaTokenizer"},
 			{"use_default_system_prompt", false},
 		}...)
+	}
+	if t.chat != "" {
+		o = append(o, member{"chat_template", t.chat})
 	}
 	for name, id := range t.roles() {
 		o = append(o, member{name, t.nameOrNull(id)})

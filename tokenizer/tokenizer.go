@@ -41,6 +41,7 @@ type Tokenizer struct {
 	source     []byte                  // the file this was read from
 	fromJSON   bool                    // source is a tokenizer.json
 	companions map[string][]byte       // the other tokenizer files of the folder it came from
+	chat       string                  // a chat template that came without such files
 }
 
 // prefixRule says when a section of text gets a space put in front.

@@ -5,15 +5,6 @@ import "math"
 // writeModel writes a SentencePiece model: what the reference needs to encode and decode as this package does, and
 // the options it was trained with, under SentencePiece's names for them.
 func writeModel(pieces []piece, o *TrainOptions) []byte {
-	var out []byte
-	for _, q := range pieces {
-		b := appendBytes(nil, 1, q.text)
-		b = appendFloat(b, 2, q.score)
-		if q.kind != Normal {
-			b = appendVarint(b, 3, uint64(q.kind))
-		}
-		out = appendBytes(out, 1, string(b))
-	}
 	var tr []byte
 	tr = appendVarint(tr, 3, typeBPE)
 	tr = appendVarint(tr, 4, uint64(len(pieces)))
@@ -39,12 +30,26 @@ func writeModel(pieces []piece, o *TrainOptions) []byte {
 		pad = 3
 	}
 	tr = appendVarint(tr, 43, pad)
-	out = appendBytes(out, 2, string(tr))
+	return joinModel(pieces, tr, true)
+}
+
+// joinModel puts pieces, a trainer_spec and the identity normalisation together.
+func joinModel(pieces []piece, trainer []byte, dummyPrefix bool) []byte {
+	var out []byte
+	for _, q := range pieces {
+		b := appendBytes(nil, 1, q.text)
+		b = appendFloat(b, 2, q.score)
+		if q.kind != Normal {
+			b = appendVarint(b, 3, uint64(q.kind))
+		}
+		out = appendBytes(out, 1, string(b))
+	}
+	out = appendBytes(out, 2, string(trainer))
 
 	var norm []byte
 	norm = appendBytes(norm, 1, "identity")
-	norm = appendBool(norm, 3, true)  // add_dummy_prefix
-	norm = appendBool(norm, 4, false) // remove_extra_whitespaces
-	norm = appendBool(norm, 5, true)  // escape_whitespaces
+	norm = appendBool(norm, 3, dummyPrefix) // add_dummy_prefix
+	norm = appendBool(norm, 4, false)       // remove_extra_whitespaces
+	norm = appendBool(norm, 5, true)        // escape_whitespaces
 	return appendBytes(out, 3, string(norm))
 }

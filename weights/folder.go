@@ -198,18 +198,23 @@ func (f *Folder) Close() error {
 
 // Float32 copies all parameters to one flat vector, F16 and BF16 widened exactly.
 func (f *Folder) Float32() (*model.Weights, error) {
-	w := &model.Weights{Config: f.config, Params: make([]float32, f.config.NumParams())}
-	layout := f.config.Layout()
-	if len(f.tensors) != len(layout) {
+	if len(f.tensors) == 0 {
 		return nil, fmt.Errorf("weights: %s is closed", f.dir)
 	}
+	return widen(f.config, f.tensors)
+}
+
+// widen turns the tensors of a layout into one vector of numbers.
+func widen(c *model.Config, tensors []model.Tensor) (*model.Weights, error) {
+	w := &model.Weights{Config: c, Params: make([]float32, c.NumParams())}
+	layout := c.Layout()
 	errs := make([]error, len(layout))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
 	for i, p := range layout {
 		slots <- struct{}{}
 		wg.Go(func() {
-			errs[i] = ToF32(w.Params[p.Offset:p.Offset+p.Size], f.tensors[i])
+			errs[i] = ToF32(w.Params[p.Offset:p.Offset+p.Size], tensors[i])
 			<-slots
 		})
 	}
@@ -218,16 +223,6 @@ func (f *Folder) Float32() (*model.Weights, error) {
 		return nil, err
 	}
 	return w, nil
-}
-
-// Load reads a model folder to memory.
-func Load(dir string) (*model.Weights, error) {
-	f, err := OpenFolder(dir)
-	if err != nil {
-		return nil, err
-	}
-	w, err := f.Float32()
-	return w, errors.Join(err, f.Close())
 }
 
 func exists(path string) bool {

@@ -4,20 +4,25 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"ravn/model"
 )
 
-// ToF32 writes the numbers of an F32, F16 or BF16 tensor to dst, exactly.
+// ToF32 writes the numbers of a tensor to dst: F32, F16 and BF16 exactly, formats with blocks as scale times step in
+// float32.
 func ToF32(dst []float32, t model.Tensor) error {
-	size := t.DType.Size()
-	if size == 0 {
-		return fmt.Errorf("weights: tensor %q is %s; only F32, F16 and BF16 are read as numbers", t.Name, t.DType)
+	if n, _ := t.DType.Block(); n == 0 {
+		return fmt.Errorf("weights: tensor %q is %s, which is not read as numbers", t.Name, t.DType)
 	}
-	if len(t.Data) != len(dst)*size {
+	if bytes := t.DType.RowBytes(len(dst)); bytes != len(t.Data) || bytes == 0 && len(dst) > 0 {
 		return fmt.Errorf("weights: tensor %q has %d bytes of %s for %d numbers", t.Name, len(t.Data), t.DType, len(dst))
 	}
 	src := t.Data
+	if t.DType.Size() == 0 {
+		dequantize(dst, src, t.DType)
+		return nil
+	}
 	switch t.DType {
 	case model.F32:
 		for i := range dst {
@@ -35,13 +40,19 @@ func ToF32(dst []float32, t model.Tensor) error {
 	return nil
 }
 
-// FromF32 writes src to dst in the format d, which must be F32, F16 or BF16; dst has d.Size bytes for each number.
-// Numbers are rounded to the nearest, ties to even; beyond the range of F16 they become infinite; NaN stays NaN.
+// writable are the formats that FromF32 knows.
+var writable = []model.DType{model.F32, model.F16, model.BF16, model.Q8_0, model.Q4_0}
+
+// FromF32 writes src to dst in the format d, one of F32, F16, BF16, Q8_0 and Q4_0; dst has d.RowBytes(len(src)) bytes.
+// Numbers are rounded to the nearest, ties to even; beyond the range of F16 they become infinite; NaN stays NaN. In
+// Q8_0 and Q4_0 numbers must be finite.
 func FromF32(dst []byte, src []float32, d model.DType) {
-	if d.Size() == 0 || len(dst) != len(src)*d.Size() {
+	if !slices.Contains(writable, d) || len(dst) != d.RowBytes(len(src)) {
 		panic(fmt.Sprintf("weights: %d numbers as %s in %d bytes", len(src), d, len(dst)))
 	}
 	switch d {
+	case model.Q8_0, model.Q4_0:
+		quantize(dst, src, d)
 	case model.F32:
 		for i, x := range src {
 			binary.LittleEndian.PutUint32(dst[i*4:], math.Float32bits(x))

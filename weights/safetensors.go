@@ -1,4 +1,4 @@
-// Package weights reads and writes named tensors on disk: safetensors files and Hugging Face model folders.
+// Package weights reads and writes models on disk: safetensors files, Hugging Face model folders and GGUF files.
 //
 // A safetensors file is, in this order:
 //
