@@ -203,6 +203,9 @@ func (k *keys) config() (*model.Config, error) {
 	k.set(&c.EOSTokenID, "tokenizer.ggml.eos_token_id", false)
 	_, head := k.c.index["output.weight"]
 	c.TieWordEmbeddings = !head
+	if n := len(k.c.tensors); c.NumHiddenLayers > n {
+		k.errs = append(k.errs, fmt.Errorf("llama.block_count is %d, the file has only %d tensors", c.NumHiddenLayers, n))
+	}
 	k.refuse(c)
 	if err := errors.Join(k.errs...); err != nil {
 		return nil, err
@@ -427,6 +430,7 @@ func (k *keys) vocabulary() (*tokenizer.Vocabulary, error) {
 			*x.to = int32(n)
 		}
 	}
+	withoutPadding(v)
 	v.AddBOS, v.AddEOS = k.flag(keyAddBOS, v.AddBOS), k.flag(keyAddEOS, false)
 	v.SpacePrefix = k.flag(keyPrefix, v.SpacePrefix)
 	return v, errors.Join(k.errs...)

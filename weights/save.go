@@ -50,16 +50,23 @@ func WriteFolder(dir string, w *model.Weights, o SaveOptions) error {
 	if o.DType == "" {
 		o.DType = model.F32
 	}
+	if n := w.Config.NumParams(); len(w.Params) != n {
+		return fmt.Errorf("weights: %s: %d numbers for %d parameters", dir, len(w.Params), n)
+	}
+	return writeFolder(dir, w.Config, o, func(p model.Param) source {
+		return floatSource(Floats{p.Name, o.DType, p.Shape, w.Params[p.Offset : p.Offset+p.Size]})
+	})
+}
+
+// writeFolder writes a model whose parameters come from source, in the format o.DType.
+func writeFolder(dir string, c *model.Config, o SaveOptions, from func(model.Param) source) error {
 	if o.ShardBytes == 0 {
 		o.ShardBytes = DefaultShardBytes
 	}
 	if o.DType.Size() == 0 || o.ShardBytes < 0 {
 		return fmt.Errorf("weights: %s: cannot save as %q in files of %d bytes", dir, o.DType, o.ShardBytes)
 	}
-	if n := w.Config.NumParams(); len(w.Params) != n {
-		return fmt.Errorf("weights: %s: %d numbers for %d parameters", dir, len(w.Params), n)
-	}
-	files, err := configFiles(w.Config, o.DType)
+	files, err := configFiles(c, o.DType)
 	if err != nil {
 		return fmt.Errorf("weights: %s: %w", dir, err)
 	}
@@ -72,16 +79,16 @@ func WriteFolder(dir string, w *model.Weights, o SaveOptions) error {
 		}
 		files[name] = data
 	}
-	shards := cut(w.Config.Layout(), o)
+	shards := cut(c.Layout(), o)
 	if len(shards) > 1 {
 		files[indexName] = index(shards, o.DType)
 	}
 	for i, s := range shards {
-		ts := make([]Floats, len(s))
+		sources := make([]source, len(s))
 		for j, p := range s {
-			ts[j] = Floats{p.Name, o.DType, p.Shape, w.Params[p.Offset : p.Offset+p.Size]}
+			sources[j] = from(p)
 		}
-		if err := WriteFloats(filepath.Join(dir, shardName(i, len(shards))), ts, map[string]string{"format": "pt"}); err != nil {
+		if err := writeSources(filepath.Join(dir, shardName(i, len(shards))), sources, map[string]string{"format": "pt"}); err != nil {
 			return err
 		}
 	}

@@ -37,23 +37,27 @@ func WriteSafetensors(path string, ts []model.Tensor, metadata map[string]string
 func WriteFloats(path string, ts []Floats, metadata map[string]string) error {
 	sources := make([]source, len(ts))
 	for i, t := range ts {
-		size := t.DType.Size()
-		if size == 0 {
+		if t.DType.Size() == 0 {
 			return fmt.Errorf("weights: %s: tensor %q cannot be written as %q (only F32, F16 and BF16)", path, t.Name, t.DType)
 		}
-		sources[i] = source{t.Name, t.DType, t.Shape, uint64(len(t.Data)) * uint64(size), func(w io.Writer) error {
-			buf := make([]byte, 1<<18)
-			for part := range slices.Chunk(t.Data, len(buf)/size) {
-				out := buf[:len(part)*size]
-				FromF32(out, part, t.DType)
-				if _, err := w.Write(out); err != nil {
-					return err
-				}
-			}
-			return nil
-		}}
+		sources[i] = floatSource(t)
 	}
 	return writeSources(path, sources, metadata)
+}
+
+func floatSource(t Floats) source {
+	size := t.DType.Size()
+	return source{t.Name, t.DType, t.Shape, uint64(len(t.Data)) * uint64(size), func(w io.Writer) error {
+		buf := make([]byte, 1<<18)
+		for part := range slices.Chunk(t.Data, len(buf)/size) {
+			out := buf[:len(part)*size]
+			FromF32(out, part, t.DType)
+			if _, err := w.Write(out); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
 }
 
 // source is a tensor that can write its bytes.
