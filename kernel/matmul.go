@@ -216,15 +216,21 @@ func (j *matMul) rectangle(s *scratch, i0, i1, j0, j1 int) {
 		j.fewRows(s, i0, i1, j0, j1, step)
 		return
 	}
-	// The rows of A can be broadcast from anywhere, but going down the columns of a large matrix is slow.
-	packA := j.a.Trans && j1-j0 > kit.cols
-	if n := (i1-i0)*step + kit.cols; packA && cap(s.a) < n {
+	// The rows of A can be broadcast from anywhere, but rows a power of two apart share few lines of the cache, and going
+	// down the columns of a large matrix is slow.
+	packA := j1-j0 > kit.cols
+	if n := (i1-i0)*(step+rowGap) + kit.cols; packA && cap(s.a) < n {
 		s.a = make([]float32, max(n, 1<<13))
 	}
 	down := Mat{Data: j.a.Data, Stride: j.a.Stride, Trans: !j.a.Trans} // A as (k, m)
 	for k0 := 0; k0 < j.k; k0 += step {
 		t.k, t.add = min(step, j.k-k0), j.add || k0 > 0
-		if packA {
+		switch {
+		case packA && !j.a.Trans:
+			for i := i0; i < i1; i++ {
+				copy(s.a[(i-i0)*(t.k+rowGap):cap(s.a)], j.a.Data[j.a.at(i, k0):][:t.k])
+			}
+		case packA:
 			kit.packPanels(s.a[:cap(s.a)], down, k0, t.k, i0, i1)
 		}
 		for col := j0; col < j1; col += kit.cols {
@@ -242,15 +248,21 @@ func (j *matMul) panel(s *scratch, i0, i1, k0, col, cols int, packA bool) {
 	t.b = s.b
 	for i := i0; i < i1; i += kit.rows {
 		t.rows = min(kit.rows, i1-i)
-		if packA {
+		switch {
+		case packA && !j.a.Trans:
+			t.a, t.aRow, t.aCol = s.a[(i-i0)*(t.k+rowGap):cap(s.a)], t.k+rowGap, 1
+		case packA:
 			t.a, t.aRow, t.aCol = s.a[(i-i0)*t.k:], 1, t.rows
-		} else {
+		default:
 			j.direct(t, i, k0)
 		}
 		t.c = j.c[i*j.ldc+col:]
 		kit.tile(t)
 	}
 }
+
+// rowGap is what stands between rows of A that were packed as rows, a cache line.
+const rowGap = 16
 
 // direct lets the tile read A where it lies.
 func (j *matMul) direct(t *tile, i, k0 int) {

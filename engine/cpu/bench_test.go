@@ -19,6 +19,8 @@ func sized(V, C, L, H, K, F int) *model.Config {
 var (
 	small  = sized(4096, 256, 6, 8, 4, 704)
 	medium = sized(8192, 384, 6, 6, 2, 1024)
+	shapeM = sized(32000, 512, 8, 8, 4, 1408)
+	shapeL = sized(32000, 1024, 16, 16, 4, 2816)
 )
 
 // BenchmarkStep is a whole training step: forward, backward, norm, update.
@@ -31,7 +33,9 @@ func BenchmarkStep(b *testing.B) {
 	}{
 		{"S", small, 8, 256, nil},
 		{"S,documents of 60", small, 8, 256, []int{60}},
-		{"M", medium, 4, 512, nil},
+		{"12M", medium, 4, 512, nil},
+		{"M", shapeM, 4, 512, nil},
+		{"L", shapeL, 2, 512, nil},
 	} {
 		for _, threads := range []int{1, 2} {
 			b.Run(fmt.Sprintf("%s/threads=%d", bc.name, threads), func(b *testing.B) {
