@@ -20,7 +20,7 @@ type adamWStep struct {
 //	g' = GradScale g     m = Beta1 m + (1-Beta1) g'     v = Beta2 v + (1-Beta2) g' g'
 //	w -= LR ((m/BC1) / (sqrt(v/BC2) + Eps) + WeightDecay w)
 //
-// decay says whether these weights are decayed. g is left as it is.
+// decay says whether these weights are decayed. g is cleared, for the next gradients to be added to.
 //
 // Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101.
 func AdamW(p *Pool, w, g, m, v []float32, u AdamWParams, decay bool) {

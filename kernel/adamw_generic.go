@@ -6,6 +6,7 @@ func adamWGeneric(w, g, m, v []float32, u *adamWStep) {
 	g, m, v = g[:len(w)], m[:len(w)], v[:len(w)]
 	for i := range w {
 		d := g[i] * u.gradScale
+		g[i] = 0
 		a := float32(m[i]*u.beta1) + float32(d*u.rest1)
 		b := float32(v[i]*u.beta2) + float32(float32(d*d)*u.rest2)
 		m[i], v[i] = a, b

@@ -176,6 +176,8 @@ type halfScratch struct {
 	a, b, temp []float32
 	last       []float32 // a row without a partner, and zeros
 	last16     []uint16
+	pair       [2]float32 // an element without a partner, and zero
+	pair16     [2]uint16
 }
 
 var halfScratches = sync.Pool{New: func() any { return new(halfScratch) }}
@@ -280,11 +282,11 @@ func (kit *halves) rows16(s *halfScratch, dst []float32, stride int, x *Half, k0
 		}
 		last := even / 2 * kit.slots
 		if x.BF16 != nil {
-			pair := [2]uint16{x.BF16[from+even]}
-			kit.packBF16(&to[last], &pair[0], 2)
+			s.pair16[0] = x.BF16[from+even]
+			kit.packBF16(&to[last], &s.pair16[0], 2)
 		} else {
-			pair := [2]float32{x.F32[from+even]}
-			kit.packF32(&to[last], &pair[0], 2)
+			s.pair[0] = x.F32[from+even]
+			kit.packF32(&to[last], &s.pair[0], 2)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package train
 import (
 	"errors"
 	"fmt"
+
+	"ravn/model"
 )
 
 // Options say how a model is trained on an order of batches.
@@ -16,6 +18,8 @@ type Options struct {
 	Eps             float64  `yaml:"eps,omitempty" json:"eps"`                           // AdamW, 1e-8
 	WeightDecay     float64  `yaml:"weight_decay,omitempty" json:"weight_decay"`         // decoupled, times the rate; not on norms; 0.1
 	ClipNorm        float64  `yaml:"clip_norm,omitempty" json:"clip_norm"`               // global norm above which gradients are scaled down; 1
+	Precision       string   `yaml:"precision,omitempty" json:"precision,omitempty"`     // of matrix products: fp32, or bf16 with weights, gradients and moments still fp32; fp32
+	Recompute       string   `yaml:"recompute,omitempty" json:"recompute,omitempty"`     // what the way back computes again rather than keeps: none, or block for the same bits in less memory and a third more time; none
 	ValidateEvery   int      `yaml:"validate_every,omitempty" json:"validate_every"`     // steps between held-out losses; also at step 0 and the end
 	CheckpointEvery int      `yaml:"checkpoint_every,omitempty" json:"checkpoint_every"` // steps between checkpoints; also at the end
 	KeepCheckpoints int      `yaml:"keep_checkpoints,omitempty" json:"keep_checkpoints"` // newest kept; 2
@@ -25,6 +29,7 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1, ClipNorm: 1, KeepCheckpoints: 2,
+		Precision: "fp32", Recompute: "none",
 		Schedule: Schedule{Kind: "cosine", FloorShare: 0.1},
 	}
 }
@@ -68,6 +73,12 @@ func (o Options) Validate() error {
 	if o.ClipNorm <= 0 {
 		bad("clip_norm %g must be positive", o.ClipNorm)
 	}
+	if _, ok := precisions[o.Precision]; !ok {
+		bad("precision %q must be fp32 or bf16", o.Precision)
+	}
+	if o.Recompute != "none" && o.Recompute != "block" {
+		bad("recompute %q must be none or block", o.Recompute)
+	}
 	if o.ValidateEvery < 0 || o.CheckpointEvery < 0 || o.KeepCheckpoints < 1 {
 		bad("validate_every %d and checkpoint_every %d must not be negative, keep_checkpoints %d at least 1", o.ValidateEvery, o.CheckpointEvery, o.KeepCheckpoints)
 	}
@@ -76,3 +87,8 @@ func (o Options) Validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+var precisions = map[string]model.DType{"fp32": model.F32, "bf16": model.BF16}
+
+// DType is the number format that Precision names.
+func (o Options) DType() model.DType { return precisions[o.Precision] }

@@ -255,7 +255,9 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 	if t > w.Config.MaxPositionEmbeddings {
 		return nil, fmt.Errorf("workflow: %s: data.seq_tokens %d is more than the model's max_position_embeddings %d", f.Recipe.File(), t, w.Config.MaxPositionEmbeddings)
 	}
-	engine, err := cpu.New(w, cpu.Options{Threads: f.Threads, MaxTokens: p.MicroRows * t, MaxRow: t})
+	engine, err := cpu.New(w, cpu.Options{
+		Threads: f.Threads, MaxTokens: p.MicroRows * t, MaxRow: t, Precision: p.DType(), Recompute: p.Recompute == "block",
+	})
 	if err != nil {
 		return nil, err
 	}

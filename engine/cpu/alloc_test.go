@@ -1,11 +1,21 @@
 package cpu
 
-import "testing"
+import (
+	"testing"
+
+	"ravn/model"
+)
 
 // TestNothingIsAllocated counts allocations of a step after the first.
 func TestNothingIsAllocated(t *testing.T) {
+	for _, p := range []model.DType{model.F32, model.BF16} {
+		t.Run(string(p), func(t *testing.T) { nothingIsAllocated(t, p) })
+	}
+}
+
+func nothingIsAllocated(t *testing.T, p model.DType) {
 	c := config()
-	e := newEngine(t, weights(c, 1), Options{Threads: 2, MaxTokens: 256, MaxRow: 128})
+	e := newEngine(t, weights(c, 1), Options{Threads: 2, MaxTokens: 256, MaxRow: 128, Precision: p, Recompute: p == model.BF16})
 	b := batch(c, 1, 2, 128, documents(50))
 	u := step
 	u.Step = 1

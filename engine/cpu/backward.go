@@ -13,17 +13,17 @@ func (e *Engine) mlpBackward(l int) {
 	w, t, ly, g := e.work, e.train, &e.w.layers[l], &e.train.g.layers[l]
 	k, n, p := &t.kept[l], w.n, e.pool
 	dx := kernel.Mat{Data: t.dx, Stride: e.C}
-	kernel.MatMul(p, t.dact, e.F, dx, ly.down.back(), n, e.F, e.C, false)
+	w.matMul(t.dact, e.F, dx, ly.down.back(), n, e.F, e.C, false)
 	w.gu = k.gu
 	w.run(w.chunks(), t.swigluTask)
 	dx.Trans = true
-	kernel.MatMul(p, g.down.data, e.F, dx, kernel.Mat{Data: w.act, Stride: e.F}, e.C, e.F, n, true)
+	w.matMul(g.down.data, e.F, dx, kernel.Mat{Data: w.act, Stride: e.F}, e.C, e.F, n, true)
 
 	kernel.RMSNorm(p, w.xn, w.rstd, k.mid, ly.norm2, n, e.C, e.eps)
 	dgu := kernel.Mat{Data: t.dgu, Stride: 2 * e.F}
-	kernel.MatMul(p, t.dxn, e.C, dgu, ly.gu.back(), n, e.C, 2*e.F, false)
+	w.matMul(t.dxn, e.C, dgu, ly.gu.back(), n, e.C, 2*e.F, false)
 	dgu.Trans = true
-	kernel.MatMul(p, g.gu.data, e.C, dgu, kernel.Mat{Data: w.xn, Stride: e.C}, 2*e.F, e.C, n, true)
+	w.matMul(g.gu.data, e.C, dgu, kernel.Mat{Data: w.xn, Stride: e.C}, 2*e.F, e.C, n, true)
 	kernel.RMSNormBackward(p, t.dx, g.norm2, t.dxn, k.mid, ly.norm2, w.rstd, n, e.C)
 }
 
@@ -39,14 +39,25 @@ func (e *Engine) swigluBackwardRows(i int) {
 	}
 }
 
+// again computes what block l keeps from its input, as Accumulate did.
+func (e *Engine) again(l int) {
+	w, k, ly := e.work, &e.train.kept[l], &e.w.layers[l]
+	w.x, w.qkv, w.att, w.gu = k.in, k.qkv, k.att, k.gu
+	w.project(ly)
+	w.attention()
+	w.mixed(ly, k.mid)
+	kernel.RMSNorm(w.pool, w.xn, w.rstd, w.x, ly.norm2, w.n, w.C, w.eps)
+	w.product(w.gu, w.xn, &ly.gu, w.n, false)
+}
+
 // attentionBackward takes dx from there to the input of block l.
 func (e *Engine) attentionBackward(l int) {
 	w, t, ly, g := e.work, e.train, &e.w.layers[l], &e.train.g.layers[l]
 	k, n, p := &t.kept[l], w.n, e.pool
 	dx := kernel.Mat{Data: t.dx, Stride: e.C}
-	kernel.MatMul(p, t.datt, e.Q, dx, ly.o.back(), n, e.Q, e.C, false)
+	w.matMul(t.datt, e.Q, dx, ly.o.back(), n, e.Q, e.C, false)
 	dx.Trans = true
-	kernel.MatMul(p, g.o.data, e.Q, dx, kernel.Mat{Data: k.att, Stride: e.Q}, e.C, e.Q, n, true)
+	w.matMul(g.o.data, e.Q, dx, kernel.Mat{Data: k.att, Stride: e.Q}, e.C, e.Q, n, true)
 
 	w.qkv = k.qkv
 	w.run(len(e.segments)*e.K, t.attendTask)
@@ -55,9 +66,9 @@ func (e *Engine) attentionBackward(l int) {
 
 	kernel.RMSNorm(p, w.xn, w.rstd, k.in, ly.norm1, n, e.C, e.eps)
 	dqkv := kernel.Mat{Data: t.dqkv, Stride: e.QKV}
-	kernel.MatMul(p, t.dxn, e.C, dqkv, ly.qkv.back(), n, e.C, e.QKV, false)
+	w.matMul(t.dxn, e.C, dqkv, ly.qkv.back(), n, e.C, e.QKV, false)
 	dqkv.Trans = true
-	kernel.MatMul(p, g.qkv.data, e.C, dqkv, kernel.Mat{Data: w.xn, Stride: e.C}, e.QKV, e.C, n, true)
+	w.matMul(g.qkv.data, e.C, dqkv, kernel.Mat{Data: w.xn, Stride: e.C}, e.QKV, e.C, n, true)
 	kernel.RMSNormBackward(p, t.dx, g.norm1, t.dxn, k.in, ly.norm1, w.rstd, n, e.C)
 }
 

@@ -18,11 +18,13 @@ var errInference = errors.New("engine/cpu: engine was made for inference, it has
 
 // Options say what an engine is made for.
 type Options struct {
-	Threads   int  // workers; 0 is one a processor
-	MaxTokens int  // most tokens of a batch, B*T; memory is planned for it; 0 leaves only sessions, and needs Inference
-	MaxRow    int  // longest row of a batch, T; 0 is the smaller of MaxTokens and max_position_embeddings
-	Inference bool // without gradients and moments
-	OneCopy   bool // sessions read the weights as they are, without a second copy turned for them: half the memory, slower
+	Threads   int         // workers; 0 is one a processor
+	MaxTokens int         // most tokens of a batch, B*T; memory is planned for it; 0 leaves only sessions, and needs Inference
+	MaxRow    int         // longest row of a batch, T; 0 is the smaller of MaxTokens and max_position_embeddings
+	Inference bool        // without gradients and moments
+	Precision model.DType // of the operands of products with weights, in training and Loss: F32 (or empty), or BF16; all else is float32
+	Recompute bool        // keep only the input of each block and compute the rest again on the way back: the same bits, less memory, a third more work
+	OneCopy   bool        // sessions read the weights as they are, without a second copy turned for them: half the memory, slower
 }
 
 // Engine is a decoder with its memory. Its methods may be called from several goroutines; all but sessions wait for
@@ -89,6 +91,9 @@ func (o *Options) Validate() error {
 	if o.MaxRow < 0 || o.MaxRow > o.MaxTokens {
 		errs = append(errs, fmt.Errorf("engine/cpu: MaxRow is %d, must be between 1 and MaxTokens, %d", o.MaxRow, o.MaxTokens))
 	}
+	if o.Precision != "" && o.Precision != model.F32 && o.Precision != model.BF16 {
+		errs = append(errs, fmt.Errorf("engine/cpu: precision %q, must be F32 or BF16", o.Precision))
+	}
 	return errors.Join(errs...)
 }
 
@@ -97,6 +102,7 @@ func (e *Engine) plan() (err error) {
 	rows := e.o.MaxTokens
 	e.work = newWork(e.shape, rows, e.pool.Threads())
 	e.work.pool = e.pool
+	e.work.half = e.o.Precision == model.BF16
 	e.work.spans = make([]span, 0, rows)
 	e.segments = make([]segment, 0, rows)
 	e.nll = make([]float32, rows)
@@ -220,7 +226,6 @@ func (e *Engine) Update(u model.Update) error {
 	for _, r := range e.runs {
 		kernel.AdamW(e.pool, e.params[r.from:r.to], t.grads[r.from:r.to], t.m[r.from:r.to], t.v[r.from:r.to], adamW(u), r.decay)
 	}
-	e.work.run((len(t.grads)+clearTask-1)/clearTask, t.clearTask)
 	return nil
 }
 
@@ -230,11 +235,4 @@ func adamW(u model.Update) kernel.AdamWParams {
 		WeightDecay: float32(u.WeightDecay), GradScale: float32(u.GradScale),
 		BC1: float32(1 - math.Pow(u.Beta1, float64(u.Step))), BC2: float32(1 - math.Pow(u.Beta2, float64(u.Step))),
 	}
-}
-
-// clearTask is how many gradients one task clears.
-const clearTask = 1 << 16
-
-func (e *Engine) clearGrads(i int) {
-	clear(e.train.grads[i*clearTask : min(len(e.train.grads), (i+1)*clearTask)])
 }

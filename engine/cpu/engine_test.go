@@ -14,6 +14,12 @@ var step = model.Update{LR: 1e-2, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDeca
 // TestThreadsDoNotMatter trains five steps with 1, 2 and 3 threads: losses, gradients, norms and parameters are the
 // same bits.
 func TestThreadsDoNotMatter(t *testing.T) {
+	for _, p := range []model.DType{model.F32, model.BF16} {
+		t.Run(string(p), func(t *testing.T) { threadsDoNotMatter(t, p) })
+	}
+}
+
+func threadsDoNotMatter(t *testing.T, p model.DType) {
 	c := config(func(c *model.Config) { c.SlidingWindow = 50; c.VocabSize = 301; c.HiddenSize = 72 })
 	w := weights(c, 1)
 	type result struct {
@@ -22,7 +28,7 @@ func TestThreadsDoNotMatter(t *testing.T) {
 		params []float32
 	}
 	train := func(threads int) (r result) {
-		e := newEngine(t, w, Options{Threads: threads, MaxTokens: 600, MaxRow: 200})
+		e := newEngine(t, w, Options{Threads: threads, MaxTokens: 600, MaxRow: 200, Precision: p})
 		for i := range 5 {
 			b := batch(c, uint64(i), 3, 200, documents(90, 7, 60))
 			nll, err := e.Accumulate(b, 1.0/600)
@@ -207,5 +213,39 @@ func TestNotANumber(t *testing.T) {
 	nll, err := e.Accumulate(batch(c, 1, 1, 20, func(b *model.Batch) { b.Tokens[7] = 5 }), 1)
 	if err != nil || !math.IsNaN(nll) {
 		t.Errorf("loss %g, error %v; want NaN and none", nll, err)
+	}
+}
+
+// TestRecomputeChangesNothing trains three steps, keeping activations and making them again: losses, gradients and
+// parameters are the same bits.
+func TestRecomputeChangesNothing(t *testing.T) {
+	for _, p := range []model.DType{model.F32, model.BF16} {
+		c := config(func(c *model.Config) { c.SlidingWindow = 50; c.NumHiddenLayers = 3 })
+		w := weights(c, 1)
+		var engines [2]*Engine
+		for i := range engines {
+			engines[i] = newEngine(t, w, Options{Threads: 2, MaxTokens: 300, MaxRow: 150, Precision: p, Recompute: i == 1})
+		}
+		for i := range 3 {
+			b := batch(c, uint64(i), 2, 150, documents(90, 7))
+			var nll [2]float64
+			for k, e := range engines {
+				losses(t, e, b) // uses the same buffers
+				nll[k] = accumulate(t, e, b, 1.0/300)
+			}
+			if nll[0] != nll[1] || !slices.Equal(engines[0].Grads(), engines[1].Grads()) {
+				t.Fatalf("%s, step %d: losses %v and %v, or gradients that differ", p, i+1, nll[0], nll[1])
+			}
+			for _, e := range engines {
+				u := step
+				u.Step = i + 1
+				if err := e.Update(u); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if !slices.Equal(engines[0].State().Params, engines[1].State().Params) {
+			t.Errorf("%s: parameters differ", p)
+		}
 	}
 }

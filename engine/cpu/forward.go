@@ -12,6 +12,7 @@ const rowsTask = 16
 type work struct {
 	*shape
 	pool *kernel.Pool // nil runs everything in the caller
+	half bool         // products with weights round their operands to bfloat16
 	n    int          // rows in use
 
 	pos     []int32

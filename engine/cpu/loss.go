@@ -103,8 +103,8 @@ func (h *head) backward(e *Engine, t *training, rows []int32) {
 	dl := kernel.Mat{Data: h.logits, Stride: e.V}
 	dlt := dl
 	dlt.Trans = true
-	kernel.MatMul(e.pool, t.g.head.data, e.C, dlt, kernel.Mat{Data: h.xn, Stride: e.C}, e.V, e.C, n, true)
-	kernel.MatMul(e.pool, h.xn, e.C, dl, e.w.head.back(), n, e.C, e.V, false)
+	e.work.matMul(t.g.head.data, e.C, dlt, kernel.Mat{Data: h.xn, Stride: e.C}, e.V, e.C, n, true)
+	e.work.matMul(h.xn, e.C, dl, e.w.head.back(), n, e.C, e.V, false)
 	clear(h.dx[:n*e.C])
 	kernel.RMSNormBackward(e.pool, h.dx, t.g.norm, h.xn, h.x, e.w.norm, h.rstd, n, e.C)
 	for i, r := range rows {

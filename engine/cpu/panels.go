@@ -94,11 +94,21 @@ func (t *tensors) matrices() []*matrix {
 // product writes a·mᵀ for the first n rows of a to c, or adds it.
 func (w *work) product(c, a []float32, m *matrix, n int, add bool) {
 	if m.panels == nil {
-		kernel.MatMul(w.pool, c, m.out, kernel.Mat{Data: a, Stride: m.in}, m.forth(), n, m.out, m.in, add)
+		w.matMul(c, m.out, kernel.Mat{Data: a, Stride: m.in}, m.forth(), n, m.out, m.in, add)
 		return
 	}
 	w.prod = product{c, a, m, n, add}
 	w.run(m.numPanels(), w.panelTask)
+}
+
+// matMul is kernel.MatMul in the precision of the engine.
+func (w *work) matMul(c []float32, ldc int, a, b kernel.Mat, m, n, k int, add bool) {
+	if !w.half {
+		kernel.MatMul(w.pool, c, ldc, a, b, m, n, k, add)
+		return
+	}
+	x, y := kernel.Half{F32: a.Data, Stride: a.Stride, Trans: a.Trans}, kernel.Half{F32: b.Data, Stride: b.Stride, Trans: b.Trans}
+	kernel.MatMulBF16(w.pool, c, ldc, x, y, m, n, k, add)
 }
 
 // product is the arguments of one product by panels.

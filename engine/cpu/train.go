@@ -5,7 +5,8 @@ import (
 )
 
 // kept is what the backward pass of a block reads: its input, the stream after attention, and the products that would
-// cost a matrix product to make again. Norms, SwiGLU and probabilities are made again.
+// cost a matrix product to make again. Norms, SwiGLU and probabilities are made again. With Options.Recompute all blocks
+// share everything but the input.
 type kept struct {
 	in, mid []float32 // (n, C)
 	qkv     []float32 // (n, QKV)
@@ -28,7 +29,7 @@ type training struct {
 	dgu  []float32 // (n, 2F)
 	dact []float32 // (n, F)
 
-	swigluTask, attendTask, embedTask, clearTask func(i int)
+	swigluTask, attendTask, embedTask func(i int)
 }
 
 func (e *Engine) newTraining(rows int) (*training, error) {
@@ -39,14 +40,18 @@ func (e *Engine) newTraining(rows int) (*training, error) {
 		datt: make([]float32, rows*e.Q), dgu: make([]float32, rows*2*e.F), dact: make([]float32, rows*e.F),
 	}
 	for l := range t.kept {
-		t.kept[l] = kept{
-			in: make([]float32, rows*e.C), mid: make([]float32, rows*e.C), qkv: make([]float32, rows*e.QKV),
-			att: make([]float32, rows*e.Q), gu: make([]float32, rows*2*e.F),
+		k := &t.kept[l]
+		if l > 0 && e.o.Recompute {
+			*k = t.kept[0]
+		} else {
+			k.mid, k.qkv = make([]float32, rows*e.C), make([]float32, rows*e.QKV)
+			k.att, k.gu = make([]float32, rows*e.Q), make([]float32, rows*2*e.F)
 		}
+		k.in = make([]float32, rows*e.C)
 	}
 	var err error
 	t.g, err = view(e.config, t.grads)
-	t.swigluTask, t.attendTask, t.embedTask, t.clearTask = e.swigluBackwardRows, e.attendBackwardSegment, e.embedBackwardColumns, e.clearGrads
+	t.swigluTask, t.attendTask, t.embedTask = e.swigluBackwardRows, e.attendBackwardSegment, e.embedBackwardColumns
 	return t, err
 }
 
@@ -78,6 +83,9 @@ func (e *Engine) Accumulate(b *model.Batch, scale float32) (nll float64, err err
 	}
 	nll = e.score(e.nll, b, scale, t)
 	for l := e.L - 1; l >= 0; l-- {
+		if e.o.Recompute && l < e.L-1 {
+			e.again(l)
+		}
 		e.mlpBackward(l)
 		e.attentionBackward(l)
 	}

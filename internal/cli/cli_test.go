@@ -61,6 +61,8 @@ train:
   steps: 24
   rows_per_step: 4
   micro_rows: 2
+  precision: bf16
+  recompute: block
   schedule: {peak_lr: 0.002, warmup_steps: 2}
   validate_every: 8
   checkpoint_every: 3

@@ -543,6 +543,8 @@ var vectorRoutines = []struct {
 		const s = single(6)
 		r.loops(1, func(int) {
 			r.load("g", 1)
+			r.zero(0)
+			r.store(0, "g")
 			r.field(gradScale, s)
 			r.do("VMULPS", s, v(1), v(1))
 			r.load("m", 2)
