@@ -156,16 +156,17 @@ func TestAdamW(t *testing.T) {
 	for i := range v {
 		v[i] *= v[i]
 	}
-	w0, m0, v0 := append([]float32(nil), w...), append([]float32(nil), m...), append([]float32(nil), v...)
+	w0, g0, m0, v0 := append([]float32(nil), w...), append([]float32(nil), g...), append([]float32(nil), m...), append([]float32(nil), v...)
 	u := AdamWParams{LR: 0.01, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1, GradScale: 0.5, BC1: 0.271, BC2: 0.142625}
 	AdamW(nil, w, g, m, v, u, true)
-	mean := func(i int) float64 { return 0.9*float64(m0[i]) + 0.1*0.5*float64(g[i]) }
-	square := func(i int) float64 { return 0.95*float64(v0[i]) + 0.05*0.25*float64(g[i])*float64(g[i]) }
+	mean := func(i int) float64 { return 0.9*float64(m0[i]) + 0.1*0.5*float64(g0[i]) }
+	square := func(i int) float64 { return 0.95*float64(v0[i]) + 0.05*0.25*float64(g0[i])*float64(g0[i]) }
 	near(t, "m", m, mean, 1e-6)
 	near(t, "v", v, square, 1e-6)
 	near(t, "w", w, func(i int) float64 {
 		return float64(w0[i]) - 0.01*(mean(i)/0.271/(math.Sqrt(square(i)/0.142625)+1e-8)+0.1*float64(w0[i]))
 	}, 1e-6)
+	near(t, "g", g, func(int) float64 { return 0 }, 0)
 	flat := append([]float32(nil), w...)
 	AdamW(nil, flat, make([]float32, n), make([]float32, n), make([]float32, n), u, false)
 	near(t, "w without gradient and decay", flat, func(i int) float64 { return float64(w[i]) }, 0)
