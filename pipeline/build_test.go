@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -113,6 +114,7 @@ func TestEveryRemovalHasAReason(t *testing.T) {
 		ID: "avis_1", Section: "avis", Language: "da", License: "CC0-1.0", Bytes: int64(len(text)), Words: 14, SHA256: hex.EncodeToString(sum[:]),
 		Verdict: "keep", Split: "train", Tokens: int64(len(text) / 3), File: filepath.Join(dir, "g", "sektioner", "avis", "avis_1"), URI: "https://example.org/1",
 		Claims: []string{"LICENSE file: CC0 1.0 Universal"}, Notes: []string{},
+		ClusterSize: 3, Scores: []float32{0, 0, 0}, // of decontam
 	}
 	if diff := cmp.Diff(first, rows[0]); diff != "" {
 		t.Errorf("first row (-want +got)\n%s", diff)
@@ -238,6 +240,127 @@ func TestWorkersDoNotMatter(t *testing.T) {
 	}
 }
 
+// A build that is stopped goes on behind the shards it has, with any number of workers, and ends with the same bytes; what a
+// kill leaves half written is not taken for whole.
+func TestStoppedBuildGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	files := manyFiles()
+	files["j/c.jsonl"] += "{\"id\":\"7\",\"text\":\"igen\"}\n{\"id\":\"uden\"}\n" // an id twice, a line without text
+	writeTree(t, dir, files)
+	open := func() []*corpus.Corpus { return openAll(t, dir, corpus.OpenOptions{MaxErrors: 5}, "g", "j") }
+	build := func(ctx context.Context, out, key string, workers int, more ...pipeline.Stage) (*pipeline.Summary, error) {
+		near, err := dedup.Preset("ravn")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pipeline.Build(ctx, open(), pipeline.Options{
+			Out: filepath.Join(dir, out), Workers: workers, HeldoutShare: 0.1, Seed: 3, Key: key, ShardBytes: 1 << 16, MemoryBytes: 16 << 20,
+			Stages: append(more, filter.New(filter.Options{MinChars: 20}), dedup.New(dedup.Options{Near: &near}), stages(t, "")[2]),
+		})
+	}
+	nop := stageFunc(func(*corpus.Document) pipeline.Verdict { return pipeline.Keep })
+	if _, err := build(context.Background(), "whole", "", 3, nop); err != nil {
+		t.Fatal(err)
+	}
+	want := hashTree(t, filepath.Join(dir, "whole"))
+	for at, workers := range map[int32]int{150: 1, 400: 2, 740: 7} {
+		out := fmt.Sprint("out", at)
+		ctx, cancel := context.WithCancel(context.Background())
+		var n atomic.Int32
+		stop := stageFunc(func(*corpus.Document) pipeline.Verdict {
+			if n.Add(1) == at {
+				cancel()
+			}
+			return pipeline.Keep
+		})
+		if _, err := build(ctx, out, "k", workers, stop); !errors.Is(err, context.Canceled) {
+			t.Fatalf("stopped at %d: %v", at, err)
+		}
+		work := filepath.Join(dir, out+".work")
+		shards, _ := filepath.Glob(filepath.Join(work, "*.facts"))
+		if len(shards) == 0 {
+			t.Fatalf("stopped at %d: no shard was kept", at)
+		}
+		if at == 400 { // cut the last shard's texts short
+			if err := os.Truncate(strings.TrimSuffix(shards[len(shards)-1], "facts")+"text", 5); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var again atomic.Int32
+		count := stageFunc(func(*corpus.Document) pipeline.Verdict { again.Add(1); return pipeline.Keep })
+		s, err := build(context.Background(), out, "k", 8-workers, count)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k := again.Load(); k >= 751 {
+			t.Errorf("stopped at %d: %d documents were examined again, that is all", at, k)
+		}
+		if got := hashTree(t, filepath.Join(dir, out)); got != want {
+			t.Errorf("stopped at %d:\n%s\nand without a stop:\n%s", at, got, want)
+		}
+		if c := s.Sections[2]; c.Unreadable != 2 || len(c.Problems) != 2 {
+			t.Errorf("stopped at %d: %d unreadable records, want 2: %v", at, c.Unreadable, c.Problems)
+		}
+		if _, err := os.Stat(work); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is still there", work)
+		}
+	}
+
+	// Another key takes nothing over.
+	ctx, cancel := context.WithCancel(context.Background())
+	stop := stageFunc(func(d *corpus.Document) pipeline.Verdict {
+		if d.Section == "b" {
+			cancel()
+		}
+		return pipeline.Keep
+	})
+	if _, err := build(ctx, "other", "k", 2, stop); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	var again atomic.Int32
+	count := stageFunc(func(*corpus.Document) pipeline.Verdict { again.Add(1); return pipeline.Keep })
+	if _, err := build(context.Background(), "other", "k2", 2, count); err != nil {
+		t.Fatal(err)
+	}
+	if again.Load() != 751 { // all of a, b and c but the line without text
+		t.Errorf("%d documents examined under another key, want 751", again.Load())
+	}
+}
+
+// A shard that was damaged is named, and not written into the corpus.
+func TestDamagedShardIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	writeTree(t, dir, small)
+	spoil := stageFunc(func(*corpus.Document) pipeline.Verdict { return pipeline.Keep })
+	_, err := pipeline.Build(context.Background(), openAll(t, dir, corpus.OpenOptions{}, "g"), pipeline.Options{
+		Out: filepath.Join(dir, "out"), Key: "k", Stages: []pipeline.Stage{spoil, &spoiler{dir: filepath.Join(dir, "out.work")}},
+	})
+	if err == nil || !strings.Contains(err.Error(), "shard-000000.text: damaged (remove") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// spoiler changes a byte on disk between the passes.
+type spoiler struct{ dir string }
+
+func (*spoiler) Name() string                           { return "spoiler" }
+func (*spoiler) Prepare(*pipeline.Doc)                  {}
+func (*spoiler) Begin(*pipeline.Access) error           { return nil }
+func (*spoiler) Collect(*pipeline.Member, []byte) error { return nil }
+func (*spoiler) Decide(*pipeline.Member) pipeline.Decision {
+	return pipeline.Decision{Verdict: pipeline.Keep, Cluster: -1}
+}
+
+func (s *spoiler) Resolve(context.Context) error {
+	f, err := os.OpenFile(filepath.Join(s.dir, "shard-000000.text"), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteAt([]byte("x"), 40)
+	return err
+}
+
 // shout is a stage without Prepare that changes some texts.
 type shout struct{}
 
@@ -336,9 +459,9 @@ func TestCancelLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	writeTree(t, dir, manyFiles())
 	ctx, cancel := context.WithCancel(context.Background())
-	n := 0
+	var n atomic.Int32
 	stop := stageFunc(func(*corpus.Document) pipeline.Verdict {
-		if n++; n == 100 {
+		if n.Add(1) == 100 {
 			cancel()
 		}
 		return pipeline.Keep

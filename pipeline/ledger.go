@@ -35,6 +35,11 @@ type Row struct {
 	Created  string   `parquet:"created"`       //
 	Claims   []string `parquet:"claims,list"`   // licence statements, with where each was read
 	Notes    []string `parquet:"notes,list"`    // what was odd but allowed
+	Detected string   `parquet:"detected,dict"` // language that was found, where one was looked for
+
+	Cluster     int64     `parquet:"cluster"`      // number of the first document of its cluster of copies, -1 for none
+	ClusterSize int64     `parquet:"cluster_size"` // documents in it, 0 for none
+	Scores      []float32 `parquet:"scores,list"`  // of all stages, also behind the one that dropped it; names in Summary.Scores
 }
 
 // Words of Row.Verdict and Row.Split.

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 )
 
 // Count is an amount of text. Bytes and words are of the text as read.
@@ -41,9 +42,20 @@ type SectionSummary struct {
 	Reasons  map[string]Count `json:"reasons"`         // removed documents by reason
 	Marks    map[string]Count `json:"marks,omitempty"` // kept documents that carry a reason
 
+	Detected map[string]Count `json:"detected,omitempty"` // kept and held-out documents by the language that was found
+	Lengths  []int64          `json:"lengths,omitempty"`  // kept and held-out documents by words: [0] none, [i] 2^(i-1) to 2^i - 1
+	Changes  map[string]int64 `json:"changes,omitempty"`  // what was changed in the texts, by STAGE.KIND
+	Clusters Clusters         `json:"clusters"`           // of near copies, among the documents that were compared
+
 	Unreadable int      `json:"unreadable,omitempty"` // records passed over because MaxErrors allowed it; not in In
 	Problems   []string `json:"problems,omitempty"`   // the first of them
 	Notes      []string `json:"notes,omitempty"`
+}
+
+// Clusters counts documents that are near copies of others.
+type Clusters struct {
+	Clusters  int64 `json:"clusters"`  // that begin in the section
+	Documents int64 `json:"documents"` // in one of two or more, kept or not
 }
 
 // BenchmarkOverlap says what of a benchmark was found in the documents.
@@ -70,6 +82,7 @@ type SectionOverlap struct {
 type ItemHit struct {
 	Item         int      `json:"item"` // its place in the benchmark, from 0
 	Whole        bool     `json:"whole"`
+	NGrams       int      `json:"ngrams"` // of the item, different ones, in the document that has most
 	NumDocuments int      `json:"num_documents"`
 	Documents    []string `json:"documents"` // the first few, SECTION/ID
 }
@@ -77,12 +90,43 @@ type ItemHit struct {
 // Summary is what Build did.
 type Summary struct {
 	Stages       []string           `json:"stages"`
+	Scores       []string           `json:"scores,omitempty"` // names of the ledger's column of scores, in order
 	Seed         uint64             `json:"seed"`
 	HeldoutShare float64            `json:"heldout_share"`
 	Sections     []SectionSummary   `json:"sections"`
 	Total        SectionSummary     `json:"total"`
 	Benchmarks   []BenchmarkOverlap `json:"benchmarks,omitempty"`
 	Warnings     []string           `json:"warnings,omitempty"`
+}
+
+// summary adds up and checks.
+func (b *builder) summary() (*Summary, error) {
+	s := &Summary{Scores: b.scores, Seed: b.o.Seed, HeldoutShare: b.o.HeldoutShare, Sections: b.sum, Total: newSectionSummary("total"), Warnings: b.warnings}
+	dedups := false
+	for _, st := range b.o.Stages {
+		s.Stages = append(s.Stages, st.Name())
+		dedups = dedups || strings.HasPrefix(st.Name(), "dedup")
+		if o, ok := st.(Overlapper); ok {
+			s.Benchmarks = append(s.Benchmarks, o.Report()...)
+		}
+	}
+	for i := range s.Sections {
+		x := &s.Sections[i]
+		switch {
+		case x.In.Documents == 0:
+			s.Warnings = append(s.Warnings, fmt.Sprintf("section %s has no documents", x.Name))
+		case x.Kept.Documents == 0:
+			s.Warnings = append(s.Warnings, fmt.Sprintf("section %s: none of %d documents was kept for training", x.Name, x.In.Documents))
+		}
+		s.Total.add(x)
+	}
+	if b.o.HeldoutShare > 0 && !dedups {
+		s.Warnings = append(s.Warnings, "no dedup stage: a held-out text may also be in the training part")
+	}
+	if b.o.HeldoutShare > 0 && s.Total.Heldout.Documents == 0 {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("a share of %v of %d documents held out is none", b.o.HeldoutShare, s.Total.In.Documents))
+	}
+	return s, s.Check()
 }
 
 // Check says whether the counts add up: in = kept + held out + removed, and removed = the sum over reasons, in every
@@ -141,6 +185,26 @@ func (s *SectionSummary) add(o *SectionSummary) {
 			addTo(m.dst, k, m.src[k])
 		}
 	}
+	for k, n := range o.Changes {
+		if s.Changes == nil {
+			s.Changes = map[string]int64{}
+		}
+		s.Changes[k] += n
+	}
+	for _, k := range slices.Sorted(maps.Keys(o.Detected)) {
+		if s.Detected == nil {
+			s.Detected = map[string]Count{}
+		}
+		addTo(s.Detected, k, o.Detected[k])
+	}
+	for i, n := range o.Lengths {
+		if i == len(s.Lengths) {
+			s.Lengths = append(s.Lengths, 0)
+		}
+		s.Lengths[i] += n
+	}
+	s.Clusters.Clusters += o.Clusters.Clusters
+	s.Clusters.Documents += o.Clusters.Documents
 	s.Unreadable += o.Unreadable
 }
 

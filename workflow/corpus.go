@@ -2,8 +2,11 @@ package workflow
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
+	"sync"
 
 	"ravn/corpus"
 	"ravn/internal/progress"
@@ -34,13 +37,26 @@ func (f *Flow) corpus(ctx context.Context) error {
 		}
 		sum, err := pipeline.Build(ctx, sources, pipeline.Options{
 			Out: f.Folder.CorpusDir(), Stages: stages, HeldoutShare: f.Recipe.Data.HeldoutShare, Seed: f.Recipe.Seed,
-			Workers: f.Threads, Progress: f.Progress,
+			Workers: f.Threads, Progress: f.Progress, Key: buildKey(in),
 		})
 		if err != nil {
 			return "", err
 		}
 		return describeCorpus(sum), nil
 	})
+}
+
+// buildVersion changes when the same inputs give another corpus, so that shards of an older build are not taken over.
+const buildVersion = "2"
+
+// buildKey is one line for all inputs.
+func buildKey(in map[string]string) string {
+	h := sha256.New()
+	fmt.Fprintln(h, buildVersion)
+	for _, k := range sortedKeys(in) {
+		fmt.Fprintf(h, "%q %q\n", k, in[k])
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // corpusInputs hashes what the corpus is made of: the recipe's words and the files' contents.
@@ -166,6 +182,7 @@ func (f *Flow) policy() rights.Policy {
 // rightsStage removes documents whose licence does not allow what the recipe wants to do with the result.
 type rightsStage struct {
 	policy rights.Policy
+	mu     sync.Mutex
 	seen   map[string]pipeline.Verdict // by licence and claims
 }
 
@@ -173,6 +190,8 @@ func (*rightsStage) Name() string { return "rights" }
 
 func (s *rightsStage) Judge(d *corpus.Document) pipeline.Verdict {
 	key := fmt.Sprint(d.License, d.Claims)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if v, ok := s.seen[key]; ok {
 		return v
 	}

@@ -7,13 +7,12 @@ package decontam
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
-	"ravn/corpus"
 	"ravn/pipeline"
 )
 
@@ -100,7 +99,6 @@ type Stage struct {
 	anchors    *index // first MinWords words of passages
 	grams      []gram
 	gramIndex  *index
-	scratch    sync.Pool // *[]uint64, word hashes of a document
 
 	found [][]itemFound // by benchmark and item
 	docs  [][]string    // by benchmark, SECTION/ID
@@ -110,6 +108,7 @@ type Stage struct {
 // itemFound is where an item was found.
 type itemFound struct {
 	whole     bool
+	ngrams    int // most in one document
 	documents int
 	first     []string
 }
@@ -130,7 +129,6 @@ func New(benchmarks []Benchmark, o Options) (*Stage, error) {
 		return nil, err
 	}
 	s := &Stage{o: o.withDefaults(), benchmarks: benchmarks}
-	s.scratch.New = func() any { return new([]uint64) }
 	var anchors, grams []uint64
 	names := map[string]bool{}
 	for b, bm := range benchmarks {
@@ -143,7 +141,7 @@ func New(benchmarks []Benchmark, o Options) (*Stage, error) {
 			n := len(s.passages)
 			at := int32(0)
 			for line := range strings.Lines(text) {
-				words := hashWords(nil, line)
+				words := cutWords(line)
 				if len(words) >= s.o.MinWords {
 					s.passages = append(s.passages, passage{int32(b), int32(i), words})
 					anchors = append(anchors, windowHash(words[:s.o.MinWords]))
@@ -182,21 +180,45 @@ type Hit struct {
 	NGrams          int  // different n-grams of the text found
 }
 
-// Prepare searches the document.
-func (s *Stage) Prepare(d *corpus.Document) (work any, drop bool) {
-	hits := s.Search(d.Text)
-	return hits, s.o.Action == Drop && len(hits) > 0
+// Scores are the number of items found in a document and of different n-grams of theirs.
+func (s *Stage) Scores() []string { return []string{"items", "whole", "ngrams"} }
+
+// Examine searches the document, and attaches what it found for Note.
+func (s *Stage) Examine(x *pipeline.Doc) pipeline.Verdict {
+	hits := s.search(x.Tokens().Words)
+	whole, grams := 0, 0
+	var b []byte
+	for _, h := range hits {
+		if h.Whole {
+			whole++
+		}
+		grams += h.NGrams
+		b = binary.AppendUvarint(b, uint64(h.Benchmark))
+		b = binary.AppendUvarint(b, uint64(h.Item))
+		b = binary.AppendUvarint(b, uint64(h.NGrams)<<1|uint64(boolBit(h.Whole)))
+	}
+	x.Score(0, float64(len(hits)))
+	x.Score(1, float64(whole))
+	x.Score(2, float64(grams))
+	x.Attach(b)
+	return s.verdict(hits)
 }
 
-// Judge searches the document and notes what it holds.
-func (s *Stage) Judge(d *corpus.Document) pipeline.Verdict {
-	return s.JudgePrepared(d, s.Search(d.Text))
+func boolBit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // Search returns the items that text holds, by benchmark and item.
 func (s *Stage) Search(text string) []Hit {
-	scratch := s.scratch.Get().(*[]uint64)
-	words := hashWords((*scratch)[:0], text)
+	var t pipeline.Tokens
+	t.Cut(text)
+	return s.search(t.Words)
+}
+
+func (s *Stage) search(words []uint64) []Hit {
 	var hits map[[2]int32]*Hit
 	at := func(bench, item int32) *Hit {
 		k := [2]int32{bench, item}
@@ -221,11 +243,6 @@ func (s *Stage) Search(text string) []Hit {
 			at(g.bench, g.item).NGrams++
 		}
 	})
-	if cap(words) > 1<<22 {
-		words = nil // a giant document's; not kept
-	}
-	*scratch = words
-	s.scratch.Put(scratch)
 	var out []Hit
 	for _, h := range hits {
 		if h.Whole || s.o.MinHits > 0 && h.NGrams >= s.o.MinHits {
@@ -286,38 +303,20 @@ func (s *Stage) searchGrams(words []uint64, f func(gram)) {
 	}
 }
 
-// JudgePrepared notes what the document holds and gives the verdict.
-func (s *Stage) JudgePrepared(d *corpus.Document, work any) pipeline.Verdict {
-	hits := work.([]Hit)
+// verdict says what was found.
+func (s *Stage) verdict(hits []Hit) pipeline.Verdict {
 	if len(hits) == 0 {
 		return pipeline.Keep
 	}
-	name := d.Section + "/" + d.ID
 	var said []string
 	for len(hits) > 0 {
 		b := hits[0].Benchmark
 		n, whole := 0, 0
-		p := s.parts[b][d.Section]
-		if p == nil {
-			p = &part{items: map[int]bool{}}
-			s.parts[b][d.Section] = p
-		}
 		first := hits[0]
 		for ; len(hits) > 0 && hits[0].Benchmark == b; hits = hits[1:] {
-			f := &s.found[b][hits[0].Item]
-			f.documents++
-			if len(f.first) < maxNamed {
-				f.first = append(f.first, name)
-			}
 			n++
-			if hits[0].Whole {
-				f.whole = true
-				whole++
-			}
-			p.items[hits[0].Item] = true
+			whole += boolBit(hits[0].Whole)
 		}
-		p.documents++
-		s.docs[b] = append(s.docs[b], name)
 		said = append(said, fmt.Sprintf("%d texts of %s, %d of them word for word, the first: item %d, %q",
 			n, s.benchmarks[b].Name, whole, first.Item, clip(s.benchmarks[b].Texts[first.Item], 60)))
 	}
@@ -326,6 +325,41 @@ func (s *Stage) JudgePrepared(d *corpus.Document, work any) pipeline.Verdict {
 		return pipeline.Mark(Contaminated, detail)
 	}
 	return pipeline.Drop(Contaminated, detail)
+}
+
+// Note adds what Examine found to the report.
+func (s *Stage) Note(m *pipeline.Member, attached []byte) {
+	name := m.Name()
+	last := -1
+	var p *part
+	for len(attached) > 0 {
+		var v [3]uint64
+		for i := range v {
+			n := 0
+			if v[i], n = binary.Uvarint(attached); n <= 0 {
+				return
+			}
+			attached = attached[n:]
+		}
+		b, item := int(v[0]), int(v[1])
+		if b != last {
+			if p = s.parts[b][m.Section]; p == nil {
+				p = &part{items: map[int]bool{}}
+				s.parts[b][m.Section] = p
+			}
+			p.documents++
+			s.docs[b] = append(s.docs[b], name)
+			last = b
+		}
+		f := &s.found[b][item]
+		f.documents++
+		f.ngrams = max(f.ngrams, int(v[2]>>1))
+		f.whole = f.whole || v[2]&1 != 0
+		if len(f.first) < maxNamed {
+			f.first = append(f.first, name)
+		}
+		p.items[item] = true
+	}
 }
 
 // clip shortens a text for a detail.
@@ -353,7 +387,7 @@ func (s *Stage) Report() []pipeline.BenchmarkOverlap {
 			if f.whole {
 				r.Whole++
 			}
-			r.Found = append(r.Found, pipeline.ItemHit{Item: i, Whole: f.whole, NumDocuments: f.documents, Documents: f.first})
+			r.Found = append(r.Found, pipeline.ItemHit{Item: i, Whole: f.whole, NGrams: f.ngrams, NumDocuments: f.documents, Documents: f.first})
 		}
 		for name, p := range s.parts[b] {
 			r.Sections[name] = pipeline.SectionOverlap{Items: len(p.items), Documents: p.documents}

@@ -1,4 +1,3 @@
-// Package dedup finds documents whose text was there before.
 package dedup
 
 import (
@@ -7,57 +6,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
-
-	"ravn/corpus"
-	"ravn/pipeline"
 )
-
-// ExactDuplicate is the reason of the verdict.
-const ExactDuplicate = "exact_duplicate"
-
-// Options of exact deduplication.
-type Options struct {
-	Verbatim bool // compare texts byte by byte; false (default): compare them normalised
-}
-
-// NewExact returns a stage that drops a document whose normalised text an earlier document had. The first one in
-// document order is kept, over all sections of a Build.
-//
-// Normalised is: Unicode NFC, lower case, every run of white space one space, none at the ends. Texts are compared by the
-// first 128 bits of the SHA-256 of that. About 100 bytes of memory a kept document.
-func NewExact(o Options) pipeline.Stage { return &exact{o: o, first: map[key]string{}} }
-
-type key [16]byte
-
-type exact struct {
-	o     Options
-	first map[key]string // SECTION/ID of the first document with that text
-}
-
-func (e *exact) Name() string { return "dedup" }
-
-// Prepare computes the fingerprint.
-func (e *exact) Prepare(d *corpus.Document) (work any, drop bool) {
-	if e.o.Verbatim {
-		sum := sha256.Sum256([]byte(d.Text))
-		return key(sum[:16]), false
-	}
-	return key(Fingerprint(d.Text)), false
-}
-
-func (e *exact) JudgePrepared(d *corpus.Document, work any) pipeline.Verdict {
-	k := work.(key)
-	if was, dup := e.first[k]; dup {
-		return pipeline.Drop(ExactDuplicate, "same text as "+was)
-	}
-	e.first[k] = d.Section + "/" + d.ID
-	return pipeline.Keep
-}
-
-func (e *exact) Judge(d *corpus.Document) pipeline.Verdict {
-	work, _ := e.Prepare(d)
-	return e.JudgePrepared(d, work)
-}
 
 // Fingerprint is a 128-bit hash of the normalised text.
 func Fingerprint(text string) [16]byte {

@@ -1,6 +1,7 @@
 package dedup_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"ravn/corpus"
+	"ravn/pipeline"
 	"ravn/pipeline/dedup"
 )
 
@@ -34,10 +36,44 @@ func TestSameText(t *testing.T) {
 	}
 }
 
+// decide takes documents through a stage as a build does, and returns its decisions.
+func decide(t testing.TB, o dedup.Options, docs []*corpus.Document) []pipeline.Decision {
+	t.Helper()
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	s := dedup.New(o).(pipeline.Comparer)
+	a := &pipeline.Access{
+		Dir: t.TempDir(), MemoryBytes: 1, NumDocs: int64(len(docs)),
+		Text: func(n int64) (string, error) { return docs[n].Text, nil },
+		Name: func(n int64) (string, error) { return docs[n].Section + "/" + docs[n].ID, nil },
+	}
+	if err := s.Begin(a); err != nil {
+		t.Fatal(err)
+	}
+	members := make([]pipeline.Member, len(docs))
+	for i, d := range docs {
+		x := pipeline.NewDoc(d)
+		s.Prepare(x)
+		members[i] = pipeline.Member{Number: int64(i), ID: d.ID, Section: d.Section, Bytes: int64(len(d.Text))}
+		if err := s.Collect(&members[i], x.Attached()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Resolve(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	var out []pipeline.Decision
+	for i := range members {
+		out = append(out, s.Decide(&members[i]))
+	}
+	return out
+}
+
 func TestFirstIsKept(t *testing.T) {
-	s := dedup.NewExact(dedup.Options{})
-	verbatim := dedup.NewExact(dedup.Options{Verbatim: true})
-	for i, d := range []struct {
+	var docs []*corpus.Document
+	var want, verbatim []string
+	for _, d := range []struct {
 		section, id, text string
 		want, verbatim    string
 	}{
@@ -46,13 +82,20 @@ func TestFirstIsKept(t *testing.T) {
 		{"wiki", "1", "EN GANG var der\nen abe.", "same text as avis/1", ""},
 		{"wiki", "2", "En gang var der en abe.", "same text as avis/1", "same text as avis/1"},
 	} {
-		doc := &corpus.Document{Section: d.section, ID: d.id, Text: d.text}
-		v := s.Judge(doc)
-		if v.Keep != (d.want == "") || v.Detail != d.want || !v.Keep && v.Reason != "exact_duplicate" {
-			t.Errorf("document %d: %+v, want %q", i, v, d.want)
+		docs = append(docs, &corpus.Document{Section: d.section, ID: d.id, Text: d.text})
+		want, verbatim = append(want, d.want), append(verbatim, d.verbatim)
+	}
+	for i, d := range decide(t, dedup.Options{}, docs) {
+		if d.Keep != (want[i] == "") || d.Detail != want[i] || !d.Keep && d.Reason != "exact_duplicate" {
+			t.Errorf("document %d: %+v, want %q", i, d.Verdict, want[i])
 		}
-		if v := verbatim.Judge(doc); v.Detail != d.verbatim {
-			t.Errorf("document %d verbatim: %+v, want %q", i, v, d.verbatim)
+		if cluster := i != 1; cluster && (d.Cluster != 0 || d.ClusterSize != 3) || !cluster && d.Cluster != -1 {
+			t.Errorf("document %d: cluster %d of %d", i, d.Cluster, d.ClusterSize)
+		}
+	}
+	for i, d := range decide(t, dedup.Options{Verbatim: true}, docs) {
+		if d.Detail != verbatim[i] {
+			t.Errorf("document %d verbatim: %+v, want %q", i, d.Verdict, verbatim[i])
 		}
 	}
 }

@@ -50,16 +50,6 @@ type filter struct{ o Options }
 
 func (f *filter) Name() string { return "filter" }
 
-// Prepare decides, since everything depends on the document alone.
-func (f *filter) Prepare(d *corpus.Document) (work any, drop bool) {
-	v := f.Judge(d)
-	return v, !v.Keep
-}
-
-func (f *filter) JudgePrepared(_ *corpus.Document, work any) pipeline.Verdict {
-	return work.(pipeline.Verdict)
-}
-
 // Judge names the first limit that the document breaks.
 func (f *filter) Judge(d *corpus.Document) pipeline.Verdict {
 	text := strings.TrimSpace(d.Text)

@@ -36,14 +36,9 @@ func TestFilter(t *testing.T) {
 			}
 			s := filter.New(tt.o)
 			d := &corpus.Document{ID: "x", Text: tt.text}
-			got := s.Judge(d)
+			got := s.(pipeline.Judge).Judge(d)
 			if want := (pipeline.Verdict{Keep: tt.reason == "", Reason: tt.reason, Detail: tt.detail}); got != want {
 				t.Errorf("got %+v, want %+v", got, want)
-			}
-			p := s.(pipeline.Preparer)
-			work, drop := p.Prepare(d)
-			if again := p.JudgePrepared(d, work); again != got || drop == got.Keep {
-				t.Errorf("prepared: %+v, drop %v", again, drop)
 			}
 		})
 	}
