@@ -29,6 +29,8 @@ type level struct {
 
 	tiles  tiles
 	halves halves
+	tiles  tiles
+	rows   [numFormats]rowKit
 }
 
 var portable = level{
@@ -50,6 +52,7 @@ var portable = level{
 	adamW:      adamWGeneric,
 	tiles:      tilesGeneric,
 	halves:     halvesOf(tilesGeneric),
+	rows:       rowsGeneric(),
 }
 
 // levels holds what this machine can run, slowest first. active is the one in use.

@@ -17,6 +17,7 @@ func assembly() []*level {
 		l := portable
 		l.name = "avx2"
 		vectorsAVX2(&l)
+		rowsAVX2(&l)
 		l.tiles = tiles{
 			rows: 6, cols: 16, lanes: 8, maxRows: 256,
 			tile: tileAVX2, transpose: transposeAVX2, copyRows: copyRowsAVX2,
@@ -28,6 +29,7 @@ func assembly() []*level {
 			l := l
 			l.name = "avx512"
 			vectorsAVX512(&l)
+			rowsAVX512(&l)
 			l.tiles = tiles{
 				rows: 6, cols: 64, lanes: 16, maxRows: 1024,
 				tile: tileAVX512, transpose: transposeAVX512, copyRows: copyRowsAVX512,

@@ -1,0 +1,319 @@
+package kernel
+
+import "sync"
+
+// Format is how the numbers of a stored weight lie, as in GGUF and safetensors.
+type Format uint8
+
+// The formats that products read in place. Blocks hold 32 numbers of a row, each of them a scale in half precision
+// and then the numbers: Q80 has 32 signed bytes, number = scale·byte; Q40 has 16 bytes, of which the low halves are
+// numbers 0 to 15 and the high halves 16 to 31, number = scale·(half-8).
+const (
+	F32 Format = iota
+	F16
+	BF16
+	Q80
+	Q40
+	numFormats
+)
+
+// quantBlock is the number of elements that share a scale.
+const quantBlock = 32
+
+// RowBytes is the size of a row of k numbers; of formats with blocks, k must be a whole number of them.
+func (f Format) RowBytes(k int) int {
+	switch f {
+	case F32:
+		return 4 * k
+	case F16, BF16:
+		return 2 * k
+	case Q80:
+		return k / quantBlock * 34
+	}
+	return k / quantBlock * 18
+}
+
+// blocks reports whether the format has blocks with scales.
+func (f Format) blocks() bool { return f == Q80 || f == Q40 }
+
+// Weight is a matrix (Out, In) as it lies in a file, row after row. Data needs no alignment.
+type Weight struct {
+	Format  Format
+	Data    []byte
+	Out, In int
+}
+
+// Input is rows of activations in the form that products with one format of weights read:
+//
+//	F32, F16    as they are; products and sums are float32, fused at the assembly levels
+//	BF16        rounded to bfloat16, ties to even; products are exact, sums float32
+//	Q80, Q40    blocks of 32 with a scale of their own, max|x|/127, rounded to whole numbers from -127 to 127; the sum
+//	            over a block is exact, and is then multiplied by both scales and added to a float32
+//
+// Each element of a product is one running sum from the row's beginning to its end. So a row gets the same bits alone
+// and among others, in every number of threads.
+type Input struct {
+	format Format
+	kit    *rowKit
+	n, k   int
+	x      []float32 // (n, k); F32 and F16: the caller's
+	own    []float32 // where x is rounded
+	pairs  []uint16  // (n, k rounded up to even)
+	q      []int8    // (n, k)
+	d      []float32 // (n, k/32), scales
+	zero   []int32   // (n, k/32), what the kit's offset of the weights adds to the sum of a block, negated
+}
+
+// Set brings x (n, k) into the form for weights of format f. F32 and F16 read x itself until the next Set.
+func (in *Input) Set(p *Pool, f Format, x []float32, n, k int) {
+	check(len(x) >= n*k, "Input: x is too short")
+	kit := &active.rows[f]
+	in.format, in.kit, in.n, in.k, in.x = f, kit, n, k, x[:n*k]
+	switch {
+	case f.blocks():
+		check(k%quantBlock == 0, "Input: rows are not whole blocks of 32")
+		in.q, in.d, in.zero = fit(in.q, n*k), fit(in.d, n*k/quantBlock), fit(in.zero, n*k/quantBlock)
+	case kit.pairs:
+		in.pairs = fit(in.pairs, n*(k+k%2))
+	case f == BF16:
+		in.own = fit(in.own, n*k)
+	default:
+		return
+	}
+	each := max(1, span/max(k, 1))
+	if n <= each {
+		in.convert(0, n)
+		return
+	}
+	p.Run((n+each-1)/each, func(i int) { in.convert(i*each, min(n, (i+1)*each)) })
+}
+
+// convert fills rows [from, to).
+func (in *Input) convert(from, to int) {
+	for r := from; r < to; r++ {
+		x := in.x[r*in.k:][:in.k]
+		switch {
+		case in.format.blocks():
+			b := in.k / quantBlock
+			in.kit.quantize(in.q[r*in.k:][:in.k], in.d[r*b:][:b], in.zero[r*b:][:b], x, in.kit.offset)
+		case in.kit.pairs:
+			k := in.k + in.k%2
+			dst := in.pairs[r*k:][:k]
+			dst[k-1] = 0
+			in.kit.round(dst[:in.k], x)
+		default:
+			dst := in.own[r*in.k:][:in.k]
+			for i, v := range x {
+				dst[i] = fromBF16(roundBF16(v))
+			}
+		}
+	}
+	if !in.format.blocks() && !in.kit.pairs && to == in.n {
+		in.x = in.own
+	}
+}
+
+func fit[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}
+
+// Product is C (n, W.Out), rows Stride apart, = x·Wᵀ, or += when Add is set.
+type Product struct {
+	W      *Weight
+	C      []float32
+	Stride int
+	Add    bool
+}
+
+// Multiply computes products of one input, all of whose weights have its format and width. The destinations must not
+// overlap.
+func Multiply(p *Pool, in *Input, products ...Product) {
+	j := rowJobs.Get().(*rowJob)
+	j.in, j.products = in, append(j.products[:0], products...)
+	width := in.kit.lanes * in.kit.vecs
+	tasks := 0
+	for i := range j.products {
+		q := &j.products[i]
+		check(q.W.Format == in.format && q.W.In == in.k, "Multiply: the weight is not of the input's format and width")
+		check(len(q.W.Data) >= q.W.Out*q.W.Format.RowBytes(q.W.In), "Multiply: the weight is too short")
+		check(in.n == 0 || q.Stride >= q.W.Out && len(q.C) >= (in.n-1)*q.Stride+q.W.Out, "Multiply: C is too short")
+		tasks += (q.W.Out + width - 1) / width
+	}
+	if in.n > 0 && in.k > 0 {
+		p.Run(tasks, j.run)
+	}
+	j.in = nil
+	clear(j.products)
+	rowJobs.Put(j)
+}
+
+// rowKit is how one level multiplies with weights of one format.
+type rowKit struct {
+	lanes, vecs int  // a panel has lanes*vecs rows of the weight side by side
+	rows        int  // most rows of one tile
+	unit        int  // pack takes whole units of so many elements
+	chunk       int  // elements of a row that are brought into a panel at a time
+	pairs       bool // activations are pairs of bfloat16
+	offset      int  // what pack adds to whole numbers of blocks
+
+	pack     func(p *rowPack)
+	tile     func(t *rowTile)
+	quantize func(q []int8, d []float32, zero []int32, x []float32, offset int)
+	round    func(dst []uint16, x []float32)
+}
+
+// rowPack brings lanes rows of a weight into a panel, side by side. The assembly knows the offsets.
+type rowPack struct {
+	src       *byte // of the first row
+	stride    int   // bytes between rows
+	units     int
+	dst       *byte    // step by step, dstStride bytes apart
+	dstStride int      //
+	scale     *float32 // of blocks, dstStride bytes apart too
+	ahead     int      // bytes from src to what will be read next
+
+	// For the plain version.
+	unit, lanes, offset int
+	format              Format
+	words               bool // numbers stay as they are: F32, or pairs of BF16
+}
+
+// rowTile adds products of rows of activations and a panel to running sums. The assembly knows the offsets.
+type rowTile struct {
+	a       *byte // activations: float32, pairs or bytes
+	aRow    int   // bytes between rows
+	b       *byte // panel
+	c       *float32
+	cRow    int // bytes between rows of sums
+	steps   int // dwords of a row, or blocks
+	zero    *int32
+	d       *float32
+	dRow    int      // bytes between rows of zero and of d
+	scale   *float32 // of the panel, lanes*vecs a block
+	rows    int
+	width   int // lanes*vecs, for the plain version
+	offset  int
+	signed  bool
+	padding int
+}
+
+// rowJob is some products on their way through the pool.
+type rowJob struct {
+	in       *Input
+	products []Product
+	run      func(i int)
+}
+
+var rowJobs = sync.Pool{New: func() any {
+	j := new(rowJob)
+	j.run = j.task
+	return j
+}}
+
+// rowScratch is what one task packs weights into.
+type rowScratch struct {
+	panel []float32 // aligned by the allocator, since it is large
+	scale []float32
+	sums  []float32
+	edge  []byte
+	p     rowPack
+	t     rowTile
+}
+
+var rowScratches = sync.Pool{New: func() any { return new(rowScratch) }}
+
+// task computes one panel of one product.
+func (j *rowJob) task(i int) {
+	in, kit := j.in, j.in.kit
+	width := kit.lanes * kit.vecs
+	var q *Product
+	for k := range j.products {
+		q = &j.products[k]
+		n := (q.W.Out + width - 1) / width
+		if i < n {
+			break
+		}
+		i -= n
+	}
+	s := rowScratches.Get().(*rowScratch)
+	first := i * width
+	cols := min(width, q.W.Out-first)
+	s.sums = fit(s.sums, in.n*width)
+	clear(s.sums)
+	for at := 0; at < in.k; at += kit.chunk {
+		n := min(kit.chunk, in.k-at)
+		s.pack(in, q.W, first, cols, at, n)
+		s.multiply(in, at, n)
+	}
+	for r := range in.n {
+		dst, src := q.C[r*q.Stride+first:][:cols], s.sums[r*width:][:cols]
+		if q.Add {
+			for c, v := range src {
+				dst[c] += v
+			}
+		} else {
+			copy(dst, src)
+		}
+	}
+	rowScratches.Put(s)
+}
+
+// pack fills the panel with elements [at, at+n) of the weight's rows from first on.
+func (s *rowScratch) pack(in *Input, w *Weight, first, cols, at, n int) {
+	kit := in.kit
+	width := kit.lanes * kit.vecs
+	s.panel = fit(s.panel, kit.chunk*width) // room for float32; others need less
+	s.scale = fit(s.scale, kit.chunk/quantBlock*width)
+	rowBytes, from, size := w.Format.RowBytes(in.k), w.Format.RowBytes(at), w.Format.RowBytes(n)
+	for g := 0; g < cols; g += kit.lanes {
+		p := &s.p
+		p.src, p.stride, p.ahead = &w.Data[(first+g)*rowBytes+from], rowBytes, kit.lanes*rowBytes
+		if have := cols - g; have < kit.lanes {
+			s.edge = fit(s.edge, kit.lanes*size)
+			clear(s.edge)
+			for r := range have {
+				copy(s.edge[r*size:][:size], w.Data[(first+g+r)*rowBytes+from:])
+			}
+			p.src, p.stride, p.ahead = &s.edge[0], size, 0
+		}
+		p.dst, p.dstStride = byteOf(&s.panel[g]), 4*width
+		p.scale = &s.scale[g]
+		p.unit, p.lanes, p.offset, p.format, p.words = kit.unit, kit.lanes, kit.offset, w.Format, kit.pairs || w.Format == F32
+		p.units = n / kit.unit
+		if p.units > 0 {
+			kit.pack(p)
+		}
+		if rest := n % kit.unit; rest > 0 {
+			packRest(p, n-rest, rest)
+		}
+	}
+	s.p = rowPack{}
+}
+
+// multiply adds the products of all rows of the input, elements [at, at+n), and the panel.
+func (s *rowScratch) multiply(in *Input, at, n int) {
+	kit, t := in.kit, &s.t
+	width := kit.lanes * kit.vecs
+	t.b, t.scale, t.cRow, t.width = byteOf(&s.panel[0]), &s.scale[0], 4*width, width
+	for r := 0; r < in.n; r += kit.rows {
+		t.rows = min(kit.rows, in.n-r)
+		t.c = &s.sums[r*width]
+		switch {
+		case in.format.blocks():
+			b := in.k / quantBlock
+			t.a, t.aRow = byteOf(&in.q[r*in.k+at]), in.k
+			t.zero, t.d, t.dRow = &in.zero[r*b+at/quantBlock], &in.d[r*b+at/quantBlock], 4*b
+			t.steps = n / quantBlock
+		case kit.pairs:
+			k := in.k + in.k%2
+			t.a, t.aRow, t.steps = byteOf(&in.pairs[r*k+at]), 2*k, (n+1)/2
+		default:
+			t.a, t.aRow, t.steps = byteOf(&in.x[r*in.k+at]), 4*in.k, n
+		}
+		kit.tile(t)
+	}
+	s.t = rowTile{}
+}
