@@ -132,23 +132,32 @@ type Product struct {
 // overlap.
 func Multiply(p *Pool, in *Input, products ...Product) {
 	j := rowJobs.Get().(*rowJob)
-	j.in, j.products = in, append(j.products[:0], products...)
-	width := in.kit.lanes * in.kit.vecs
-	tasks := 0
+	j.in, j.products, j.vecs = in, append(j.products[:0], products...), in.kit.vecs
+	if in.n <= in.kit.rows { // the weights are read once and that is the work: better line by line
+		j.vecs = 1
+	}
+	width, panels := in.kit.lanes*j.vecs, 0
 	for i := range j.products {
 		q := &j.products[i]
 		check(q.W.Format == in.format && q.W.In == in.k, "Multiply: the weight is not of the input's format and width")
 		check(len(q.W.Data) >= q.W.Out*q.W.Format.RowBytes(q.W.In), "Multiply: the weight is too short")
 		check(in.n == 0 || q.Stride >= q.W.Out && len(q.C) >= (in.n-1)*q.Stride+q.W.Out, "Multiply: C is too short")
-		tasks += (q.W.Out + width - 1) / width
+		panels += (q.W.Out + width - 1) / width
 	}
 	if in.n > 0 && in.k > 0 {
-		p.Run(tasks, j.run)
+		j.panels, j.each = panels, max(1, panels/(taskShare*p.Threads()))
+		if p.Threads() == 1 {
+			j.each = panels
+		}
+		p.Run((panels+j.each-1)/j.each, j.run)
 	}
 	j.in = nil
 	clear(j.products)
 	rowJobs.Put(j)
 }
+
+// taskShare is how many tasks a thread gets of one call; neighbours make one task, so that what is read next is known.
+const taskShare = 8
 
 // rowKit is how one level multiplies with weights of one format.
 type rowKit struct {
@@ -160,7 +169,7 @@ type rowKit struct {
 	offset      int  // what pack adds to whole numbers of blocks
 
 	pack     func(p *rowPack)
-	tile     func(t *rowTile)
+	tiles    []func(t *rowTile) // for 1 to `rows` rows and panels of lanes, then of lanes*vecs
 	quantize func(q []int8, d []float32, zero []int32, x []float32, offset int)
 	round    func(dst []uint16, x []float32)
 }
@@ -173,7 +182,7 @@ type rowPack struct {
 	dst       *byte    // step by step, dstStride bytes apart
 	dstStride int      //
 	scale     *float32 // of blocks, dstStride bytes apart too
-	ahead     int      // bytes from src to what will be read next
+	next      *byte    // what is read after this, for prefetching
 
 	// For the plain version.
 	unit, lanes, offset int
@@ -202,9 +211,11 @@ type rowTile struct {
 
 // rowJob is some products on their way through the pool.
 type rowJob struct {
-	in       *Input
-	products []Product
-	run      func(i int)
+	in           *Input
+	products     []Product
+	vecs         int
+	panels, each int // all of them, and those of one task
+	run          func(i int)
 }
 
 var rowJobs = sync.Pool{New: func() any {
@@ -225,10 +236,18 @@ type rowScratch struct {
 
 var rowScratches = sync.Pool{New: func() any { return new(rowScratch) }}
 
-// task computes one panel of one product.
+// task computes some panels.
 func (j *rowJob) task(i int) {
-	in, kit := j.in, j.in.kit
-	width := kit.lanes * kit.vecs
+	s := rowScratches.Get().(*rowScratch)
+	for k := i * j.each; k < min(j.panels, (i+1)*j.each); k++ {
+		j.panel(s, k)
+	}
+	rowScratches.Put(s)
+}
+
+// panel computes one panel of one product.
+func (j *rowJob) panel(s *rowScratch, i int) {
+	in, width := j.in, j.in.kit.lanes*j.vecs
 	var q *Product
 	for k := range j.products {
 		q = &j.products[k]
@@ -238,15 +257,14 @@ func (j *rowJob) task(i int) {
 		}
 		i -= n
 	}
-	s := rowScratches.Get().(*rowScratch)
 	first := i * width
 	cols := min(width, q.W.Out-first)
 	s.sums = fit(s.sums, in.n*width)
 	clear(s.sums)
-	for at := 0; at < in.k; at += kit.chunk {
-		n := min(kit.chunk, in.k-at)
-		s.pack(in, q.W, first, cols, at, n)
-		s.multiply(in, at, n)
+	for at := 0; at < in.k; at += in.kit.chunk {
+		n := min(in.kit.chunk, in.k-at)
+		s.pack(in, q.W, j.vecs, first, cols, at, n)
+		s.multiply(in, j.vecs, at, n)
 	}
 	for r := range in.n {
 		dst, src := q.C[r*q.Stride+first:][:cols], s.sums[r*width:][:cols]
@@ -258,26 +276,27 @@ func (j *rowJob) task(i int) {
 			copy(dst, src)
 		}
 	}
-	rowScratches.Put(s)
 }
 
 // pack fills the panel with elements [at, at+n) of the weight's rows from first on.
-func (s *rowScratch) pack(in *Input, w *Weight, first, cols, at, n int) {
+func (s *rowScratch) pack(in *Input, w *Weight, vecs, first, cols, at, n int) {
 	kit := in.kit
-	width := kit.lanes * kit.vecs
-	s.panel = fit(s.panel, kit.chunk*width) // room for float32; others need less
-	s.scale = fit(s.scale, kit.chunk/quantBlock*width)
+	width := kit.lanes * vecs
+	s.panel = fit(s.panel, kit.chunk*kit.lanes*kit.vecs) // room for float32; others need less
+	s.scale = fit(s.scale, kit.chunk/quantBlock*kit.lanes*kit.vecs)
 	rowBytes, from, size := w.Format.RowBytes(in.k), w.Format.RowBytes(at), w.Format.RowBytes(n)
 	for g := 0; g < cols; g += kit.lanes {
 		p := &s.p
-		p.src, p.stride, p.ahead = &w.Data[(first+g)*rowBytes+from], rowBytes, kit.lanes*rowBytes
+		p.src, p.stride = &w.Data[(first+g)*rowBytes+from], rowBytes
+		// A panel further on, as much of it as is read here.
+		p.next = &w.Data[min((first+g+width)*rowBytes+from*kit.lanes, len(w.Data)-1)]
 		if have := cols - g; have < kit.lanes {
 			s.edge = fit(s.edge, kit.lanes*size)
 			clear(s.edge)
 			for r := range have {
 				copy(s.edge[r*size:][:size], w.Data[(first+g+r)*rowBytes+from:])
 			}
-			p.src, p.stride, p.ahead = &s.edge[0], size, 0
+			p.src, p.stride = &s.edge[0], size
 		}
 		p.dst, p.dstStride = byteOf(&s.panel[g]), 4*width
 		p.scale = &s.scale[g]
@@ -294,9 +313,13 @@ func (s *rowScratch) pack(in *Input, w *Weight, first, cols, at, n int) {
 }
 
 // multiply adds the products of all rows of the input, elements [at, at+n), and the panel.
-func (s *rowScratch) multiply(in *Input, at, n int) {
+func (s *rowScratch) multiply(in *Input, vecs, at, n int) {
 	kit, t := in.kit, &s.t
-	width := kit.lanes * kit.vecs
+	width := kit.lanes * vecs
+	tiles := kit.tiles
+	if vecs > 1 {
+		tiles = tiles[kit.rows:]
+	}
 	t.b, t.scale, t.cRow, t.width = byteOf(&s.panel[0]), &s.scale[0], 4*width, width
 	for r := 0; r < in.n; r += kit.rows {
 		t.rows = min(kit.rows, in.n-r)
@@ -313,7 +336,7 @@ func (s *rowScratch) multiply(in *Input, at, n int) {
 		default:
 			t.a, t.aRow, t.steps = byteOf(&in.x[r*in.k+at]), 4*in.k, n
 		}
-		kit.tile(t)
+		tiles[t.rows-1](t)
 	}
 	s.t = rowTile{}
 }

@@ -20,53 +20,75 @@ func packQ80AVX2(p *rowPack)
 func packQ40AVX2(p *rowPack)
 
 //go:noescape
-func tileFloat1AVX2(t *rowTile)
+func tileFloat1x1AVX2(t *rowTile)
 
 //go:noescape
-func tileFloat2AVX2(t *rowTile)
+func tileFloat2x1AVX2(t *rowTile)
 
 //go:noescape
-func tileFloat3AVX2(t *rowTile)
+func tileFloat3x1AVX2(t *rowTile)
 
 //go:noescape
-func tileFloat4AVX2(t *rowTile)
+func tileFloat4x1AVX2(t *rowTile)
 
 //go:noescape
-func tileFloat5AVX2(t *rowTile)
+func tileFloat5x1AVX2(t *rowTile)
 
 //go:noescape
-func tileFloat6AVX2(t *rowTile)
+func tileFloat6x1AVX2(t *rowTile)
 
-func tileFloatAVX2(t *rowTile) {
-	switch t.rows {
-	case 1:
-		tileFloat1AVX2(t)
-	case 2:
-		tileFloat2AVX2(t)
-	case 3:
-		tileFloat3AVX2(t)
-	case 4:
-		tileFloat4AVX2(t)
-	case 5:
-		tileFloat5AVX2(t)
-	case 6:
-		tileFloat6AVX2(t)
-	}
+//go:noescape
+func tileFloat1x2AVX2(t *rowTile)
+
+//go:noescape
+func tileFloat2x2AVX2(t *rowTile)
+
+//go:noescape
+func tileFloat3x2AVX2(t *rowTile)
+
+//go:noescape
+func tileFloat4x2AVX2(t *rowTile)
+
+//go:noescape
+func tileFloat5x2AVX2(t *rowTile)
+
+//go:noescape
+func tileFloat6x2AVX2(t *rowTile)
+
+// tileFloatAVX2 has those of one register a row, then those of all.
+var tileFloatAVX2 = []func(*rowTile){
+	tileFloat1x1AVX2,
+	tileFloat2x1AVX2,
+	tileFloat3x1AVX2,
+	tileFloat4x1AVX2,
+	tileFloat5x1AVX2,
+	tileFloat6x1AVX2,
+	tileFloat1x2AVX2,
+	tileFloat2x2AVX2,
+	tileFloat3x2AVX2,
+	tileFloat4x2AVX2,
+	tileFloat5x2AVX2,
+	tileFloat6x2AVX2,
 }
 
 //go:noescape
-func tileBlocks1AVX2(t *rowTile)
+func tileBlocks1x1AVX2(t *rowTile)
 
 //go:noescape
-func tileBlocks2AVX2(t *rowTile)
+func tileBlocks2x1AVX2(t *rowTile)
 
-func tileBlocksAVX2(t *rowTile) {
-	switch t.rows {
-	case 1:
-		tileBlocks1AVX2(t)
-	case 2:
-		tileBlocks2AVX2(t)
-	}
+//go:noescape
+func tileBlocks1x2AVX2(t *rowTile)
+
+//go:noescape
+func tileBlocks2x2AVX2(t *rowTile)
+
+// tileBlocksAVX2 has those of one register a row, then those of all.
+var tileBlocksAVX2 = []func(*rowTile){
+	tileBlocks1x1AVX2,
+	tileBlocks2x1AVX2,
+	tileBlocks1x2AVX2,
+	tileBlocks2x2AVX2,
 }
 
 //go:noescape
@@ -85,93 +107,135 @@ func packQ80AVX512(p *rowPack)
 func packQ40AVX512(p *rowPack)
 
 //go:noescape
-func tileFloat1AVX512(t *rowTile)
+func tileFloat1x1AVX512(t *rowTile)
 
 //go:noescape
-func tileFloat2AVX512(t *rowTile)
+func tileFloat2x1AVX512(t *rowTile)
 
 //go:noescape
-func tileFloat3AVX512(t *rowTile)
+func tileFloat3x1AVX512(t *rowTile)
 
 //go:noescape
-func tileFloat4AVX512(t *rowTile)
+func tileFloat4x1AVX512(t *rowTile)
 
 //go:noescape
-func tileFloat5AVX512(t *rowTile)
+func tileFloat5x1AVX512(t *rowTile)
 
 //go:noescape
-func tileFloat6AVX512(t *rowTile)
+func tileFloat6x1AVX512(t *rowTile)
 
-func tileFloatAVX512(t *rowTile) {
-	switch t.rows {
-	case 1:
-		tileFloat1AVX512(t)
-	case 2:
-		tileFloat2AVX512(t)
-	case 3:
-		tileFloat3AVX512(t)
-	case 4:
-		tileFloat4AVX512(t)
-	case 5:
-		tileFloat5AVX512(t)
-	case 6:
-		tileFloat6AVX512(t)
-	}
+//go:noescape
+func tileFloat1x4AVX512(t *rowTile)
+
+//go:noescape
+func tileFloat2x4AVX512(t *rowTile)
+
+//go:noescape
+func tileFloat3x4AVX512(t *rowTile)
+
+//go:noescape
+func tileFloat4x4AVX512(t *rowTile)
+
+//go:noescape
+func tileFloat5x4AVX512(t *rowTile)
+
+//go:noescape
+func tileFloat6x4AVX512(t *rowTile)
+
+// tileFloatAVX512 has those of one register a row, then those of all.
+var tileFloatAVX512 = []func(*rowTile){
+	tileFloat1x1AVX512,
+	tileFloat2x1AVX512,
+	tileFloat3x1AVX512,
+	tileFloat4x1AVX512,
+	tileFloat5x1AVX512,
+	tileFloat6x1AVX512,
+	tileFloat1x4AVX512,
+	tileFloat2x4AVX512,
+	tileFloat3x4AVX512,
+	tileFloat4x4AVX512,
+	tileFloat5x4AVX512,
+	tileFloat6x4AVX512,
 }
 
 //go:noescape
-func tileBlocks1AVX512(t *rowTile)
+func tileBlocks1x1AVX512(t *rowTile)
 
 //go:noescape
-func tileBlocks2AVX512(t *rowTile)
+func tileBlocks2x1AVX512(t *rowTile)
 
 //go:noescape
-func tileBlocks3AVX512(t *rowTile)
+func tileBlocks3x1AVX512(t *rowTile)
 
-func tileBlocksAVX512(t *rowTile) {
-	switch t.rows {
-	case 1:
-		tileBlocks1AVX512(t)
-	case 2:
-		tileBlocks2AVX512(t)
-	case 3:
-		tileBlocks3AVX512(t)
-	}
+//go:noescape
+func tileBlocks1x4AVX512(t *rowTile)
+
+//go:noescape
+func tileBlocks2x4AVX512(t *rowTile)
+
+//go:noescape
+func tileBlocks3x4AVX512(t *rowTile)
+
+// tileBlocksAVX512 has those of one register a row, then those of all.
+var tileBlocksAVX512 = []func(*rowTile){
+	tileBlocks1x1AVX512,
+	tileBlocks2x1AVX512,
+	tileBlocks3x1AVX512,
+	tileBlocks1x4AVX512,
+	tileBlocks2x4AVX512,
+	tileBlocks3x4AVX512,
 }
 
 //go:noescape
-func tilePairs1AVX512(t *rowTile)
+func tilePairs1x1AVX512(t *rowTile)
 
 //go:noescape
-func tilePairs2AVX512(t *rowTile)
+func tilePairs2x1AVX512(t *rowTile)
 
 //go:noescape
-func tilePairs3AVX512(t *rowTile)
+func tilePairs3x1AVX512(t *rowTile)
 
 //go:noescape
-func tilePairs4AVX512(t *rowTile)
+func tilePairs4x1AVX512(t *rowTile)
 
 //go:noescape
-func tilePairs5AVX512(t *rowTile)
+func tilePairs5x1AVX512(t *rowTile)
 
 //go:noescape
-func tilePairs6AVX512(t *rowTile)
+func tilePairs6x1AVX512(t *rowTile)
 
-func tilePairsAVX512(t *rowTile) {
-	switch t.rows {
-	case 1:
-		tilePairs1AVX512(t)
-	case 2:
-		tilePairs2AVX512(t)
-	case 3:
-		tilePairs3AVX512(t)
-	case 4:
-		tilePairs4AVX512(t)
-	case 5:
-		tilePairs5AVX512(t)
-	case 6:
-		tilePairs6AVX512(t)
-	}
+//go:noescape
+func tilePairs1x4AVX512(t *rowTile)
+
+//go:noescape
+func tilePairs2x4AVX512(t *rowTile)
+
+//go:noescape
+func tilePairs3x4AVX512(t *rowTile)
+
+//go:noescape
+func tilePairs4x4AVX512(t *rowTile)
+
+//go:noescape
+func tilePairs5x4AVX512(t *rowTile)
+
+//go:noescape
+func tilePairs6x4AVX512(t *rowTile)
+
+// tilePairsAVX512 has those of one register a row, then those of all.
+var tilePairsAVX512 = []func(*rowTile){
+	tilePairs1x1AVX512,
+	tilePairs2x1AVX512,
+	tilePairs3x1AVX512,
+	tilePairs4x1AVX512,
+	tilePairs5x1AVX512,
+	tilePairs6x1AVX512,
+	tilePairs1x4AVX512,
+	tilePairs2x4AVX512,
+	tilePairs3x4AVX512,
+	tilePairs4x4AVX512,
+	tilePairs5x4AVX512,
+	tilePairs6x4AVX512,
 }
 
 //go:noescape

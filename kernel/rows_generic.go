@@ -3,6 +3,7 @@ package kernel
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"unsafe"
 )
 
@@ -11,14 +12,17 @@ func rowsGeneric() (kits [numFormats]rowKit) {
 	for f := range kits {
 		kits[f] = rowKit{
 			lanes: 4, vecs: 4, rows: 8, unit: 1, chunk: 128,
-			pack: packRowsGeneric, tile: tileFloatGeneric, quantize: quantizeGeneric, round: roundGeneric,
+			pack: packRowsGeneric, tiles: plainTiles(tileFloatGeneric), quantize: quantizeGeneric, round: roundGeneric,
 		}
 		if Format(f).blocks() {
-			kits[f].unit, kits[f].tile = quantBlock, tileBlocksGeneric
+			kits[f].unit, kits[f].tiles = quantBlock, plainTiles(tileBlocksGeneric)
 		}
 	}
 	return kits
 }
+
+// plainTiles is one routine for every number of rows and registers.
+func plainTiles(f func(*rowTile)) []func(*rowTile) { return slices.Repeat([]func(*rowTile){f}, 16) }
 
 // byteOf is the first byte of what x points to.
 func byteOf[T any](x *T) *byte { return (*byte)(unsafe.Pointer(x)) }

@@ -153,23 +153,20 @@ func TestPackAgainstPlain(t *testing.T) {
 					}
 				}
 				width := kit.lanes * kit.vecs
-				var got, want []uint32
-				for _, pack := range []func(*rowPack){packRowsGeneric, kit.pack} {
+				var panels [2][]uint32
+				for i, pack := range []func(*rowPack){packRowsGeneric, kit.pack} {
 					panel, scale := make([]uint32, (units+1)*kit.unit*width), make([]float32, (units+1)*width)
 					p := &rowPack{
-						src: &w.Data[0], stride: f.RowBytes(k), units: units, dst: byteOf(&panel[kit.lanes]), dstStride: 4 * width,
+						src: &w.Data[0], next: &w.Data[0], stride: f.RowBytes(k), units: units, dst: byteOf(&panel[kit.lanes]), dstStride: 4 * width,
 						scale: &scale[kit.lanes], unit: kit.unit, lanes: kit.lanes, offset: kit.offset, format: f, words: kit.pairs || f == F32,
 					}
 					pack(p)
 					for _, s := range scale {
 						panel = append(panel, math.Float32bits(s))
 					}
-					got, want = panel, got
-					if want == nil {
-						want, got = got, got
-					}
+					panels[i] = panel
 				}
-				if !slices.Equal(got, want) {
+				if !slices.Equal(panels[0], panels[1]) {
 					t.Fatalf("%s at %s: panels of %d units differ", formatNames[f], l.name, units)
 				}
 			}
@@ -292,9 +289,18 @@ func TestMultiplyRefuses(t *testing.T) {
 	for name, f := range map[string]func(in *Input){
 		"blocks":      func(in *Input) { in.Set(nil, Q40, make([]float32, 40), 1, 40) },
 		"short input": func(in *Input) { in.Set(nil, F32, make([]float32, 40), 1, 41) },
-		"format":      func(in *Input) { in.Set(nil, Q40, make([]float32, 64), 1, 64); Multiply(nil, in, Product{W: w, C: make([]float32, 4), Stride: 4}) },
-		"width":       func(in *Input) { in.Set(nil, Q80, make([]float32, 32), 1, 32); Multiply(nil, in, Product{W: w, C: make([]float32, 4), Stride: 4}) },
-		"short C":     func(in *Input) { in.Set(nil, Q80, make([]float32, 128), 2, 64); Multiply(nil, in, Product{W: w, C: make([]float32, 7), Stride: 4}) },
+		"format": func(in *Input) {
+			in.Set(nil, Q40, make([]float32, 64), 1, 64)
+			Multiply(nil, in, Product{W: w, C: make([]float32, 4), Stride: 4})
+		},
+		"width": func(in *Input) {
+			in.Set(nil, Q80, make([]float32, 32), 1, 32)
+			Multiply(nil, in, Product{W: w, C: make([]float32, 4), Stride: 4})
+		},
+		"short C": func(in *Input) {
+			in.Set(nil, Q80, make([]float32, 128), 2, 64)
+			Multiply(nil, in, Product{W: w, C: make([]float32, 7), Stride: 4})
+		},
 		"short data": func(in *Input) {
 			in.Set(nil, Q80, make([]float32, 64), 1, 64)
 			Multiply(nil, in, Product{W: &Weight{Q80, w.Data[:100], 4, 64}, C: make([]float32, 4), Stride: 4})
@@ -332,9 +338,9 @@ func TestMultiplyAllocatesNothing(t *testing.T) {
 // with weights of a feed-forward layer.
 func BenchmarkMultiply(b *testing.B) {
 	for f := range numFormats {
-		for _, s := range []struct{ n, out, in int }{{1, 65536, 2048}, {4, 65536, 2048}, {256, 5632, 2048}} {
+		for _, s := range []struct{ n, out, in int }{{1, 65536, 2048}, {1, 256, 2048}, {4, 65536, 2048}, {256, 5632, 2048}} {
 			for _, threads := range []int{1, 2} {
-				b.Run(fmt.Sprintf("%s/rows=%d/threads=%d", formatNames[f], s.n, threads), func(b *testing.B) {
+				b.Run(fmt.Sprintf("%s/rows=%d/out=%d/threads=%d", formatNames[f], s.n, s.out, threads), func(b *testing.B) {
 					w := &Weight{Format: f, Data: make([]byte, s.out*f.RowBytes(s.in)), Out: s.out, In: s.in}
 					for i := range w.Data {
 						w.Data[i] = byte(i*7) & 0x3f

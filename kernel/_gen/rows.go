@@ -16,7 +16,7 @@ const (
 	packDst       = 24
 	packDstStride = 32
 	packScale     = 40
-	packAhead     = 48
+	packNext      = 48
 )
 
 // Offsets in the struct rowTile.
@@ -86,14 +86,13 @@ func (p *packer) gather(offset int) {
 	p.op("VPUNPCKHQDQ %s, %s, %s", r(3), r(2), r(7))
 }
 
-// prefetch asks for a line of every row that will be read next.
-func (p *packer) prefetch(offset int) {
-	for i := range p.lanes / 4 {
-		for j := range 4 {
-			base := []string{"R10", "R11", "R12", "R13"}[i]
-			p.op("PREFETCHT0 %d(%s)%s", offset, base, []string{"", "(R8*1)", "(R8*2)", "(R9*1)"}[j])
-		}
+// prefetch asks for as many bytes of what is read next as are being read, in the order of memory, which the
+// processor's own prefetching follows.
+func (p *packer) prefetch(bytes int) {
+	for at := 0; at < bytes*p.lanes; at += 64 {
+		p.op("PREFETCHNTA %d(R10)", at)
 	}
+	p.op("ADDQ $%d, R10", bytes*p.lanes)
 }
 
 func (p *packer) begin(name string) {
@@ -105,17 +104,13 @@ func (p *packer) begin(name string) {
 	p.op("MOVQ %d(DI), CX", packUnits)
 	p.op("MOVQ %d(DI), R15", packDstStride)
 	p.op("MOVQ %d(DI), R14", packScale)
-	p.op("MOVQ %d(DI), R10", packAhead)
+	p.op("MOVQ %d(DI), R10", packNext)
 	p.op("MOVQ %d(DI), DI", packDst)
 	p.op("LEAQ (R8)(R8*2), R9")
 	p.op("LEAQ (SI)(R8*4), AX")
-	p.op("ADDQ SI, R10")
-	p.op("LEAQ (R10)(R8*4), R11")
 	if p.lanes == 16 {
 		p.op("LEAQ (AX)(R8*4), BX")
 		p.op("LEAQ (BX)(R8*4), DX")
-		p.op("LEAQ (R11)(R8*4), R12")
-		p.op("LEAQ (R12)(R8*4), R13")
 	}
 }
 
@@ -123,7 +118,6 @@ func (p *packer) begin(name string) {
 func (p *packer) forward(bytes int) {
 	for i := range p.lanes / 4 {
 		p.op("ADDQ $%d, %s", bytes, packBases[i])
-		p.op("ADDQ $%d, %s", bytes, []string{"R10", "R11", "R12", "R13"}[i])
 	}
 }
 
@@ -144,7 +138,7 @@ func (p *packer) words(name string, each func()) {
 	p.op("SUBQ $4, CX")
 	p.op("JL few")
 	p.line("many:")
-	p.prefetch(0)
+	p.prefetch(64)
 	for i := range 4 {
 		p.gather(16 * i)
 		each()
@@ -240,7 +234,7 @@ func packers(o *out, s set) {
 		p.op("TESTQ CX, CX")
 		p.op("JEQ done")
 		p.line("block:")
-		p.prefetch(0)
+		p.prefetch(f.bytes)
 		p.scales()
 		if f.name == "packQ80" {
 			for half := range 2 {
@@ -282,9 +276,9 @@ func packers(o *out, s set) {
 }
 
 // tileHead loads the arguments of a tile and the sums. Rows of activations are at arow.
-func tileHead(o *out, s set, name string, rows int, acc func(i, n int) string) {
-	o.line("// func %s%d%s(t *rowTile)", name, rows, s.name)
-	o.line("TEXT ·%s%d%s(SB), NOSPLIT, $0-8", name, rows, s.name)
+func tileHead(o *out, s set, name string, rows, vecs int, acc func(i, n int) string) {
+	o.line("// func %s%dx%d%s(t *rowTile)", name, rows, vecs, s.name)
+	o.line("TEXT ·%s%dx%d%s(SB), NOSPLIT, $0-8", name, rows, vecs, s.name)
 	o.op("MOVQ t+0(FP), DI")
 	o.op("MOVQ %d(DI), SI", rowA)
 	o.op("MOVQ %d(DI), R8", rowARow)
@@ -292,15 +286,15 @@ func tileHead(o *out, s set, name string, rows int, acc func(i, n int) string) {
 	o.op("MOVQ %d(DI), CX", rowSteps)
 	o.op("LEAQ (SI)(R8*2), R9")
 	o.op("ADDQ R8, R9")
-	tileSums(o, s, rows, acc, false)
+	tileSums(o, s, rows, vecs, acc, false)
 }
 
 // tileSums reads or writes the sums.
-func tileSums(o *out, s set, rows int, acc func(i, n int) string, write bool) {
+func tileSums(o *out, s set, rows, vecs int, acc func(i, n int) string, write bool) {
 	o.op("MOVQ %d(DI), AX", rowC)
 	o.op("MOVQ %d(DI), DX", rowCRow)
 	for i := range rows {
-		for n := range rowVecs(s) {
+		for n := range vecs {
 			if write {
 				o.op("VMOVUPS %s, %d(AX)", acc(i, n), n*s.bytes())
 			} else {
@@ -318,12 +312,11 @@ func rowAt(i, offset int) string {
 }
 
 // wordTile multiplies dwords: float32, or pairs of bfloat16.
-func wordTile(o *out, s set, name string, rows int, multiply func(b, a, c int)) {
-	vecs := rowVecs(s)
+func wordTile(o *out, s set, name string, rows, vecs int, multiply func(b, a, c int)) {
 	reg := func(i, n int) int { return i*vecs + n }
 	acc := func(i, n int) string { return s.r(reg(i, n)) }
 	b := tileRows * vecs
-	tileHead(o, s, name, rows, acc)
+	tileHead(o, s, name, rows, vecs, acc)
 	step := func(l int) {
 		for n := range vecs {
 			o.op("VMOVUPS %d(BX), %s", (l*vecs+n)*s.bytes(), s.r(b+n))
@@ -359,19 +352,18 @@ func wordTile(o *out, s set, name string, rows int, multiply func(b, a, c int)) 
 	o.op("DECQ CX")
 	o.op("JNE one")
 	o.line("done:")
-	tileSums(o, s, rows, acc, true)
+	tileSums(o, s, rows, vecs, acc, true)
 	o.op("VZEROUPPER")
 	o.op("RET\n")
 }
 
 // blockTile multiplies blocks of whole numbers. The sum over a block is exact; then it is multiplied by both scales.
-func blockTile(o *out, s set, rows int) {
-	vecs := rowVecs(s)
+func blockTile(o *out, s set, rows, vecs int) {
 	whole := func(i, n int) string { return s.r(i*vecs + n) }
 	most := blockRows(s) * vecs
 	acc := func(i, n int) string { return s.r(most + i*vecs + n) }
 	free := 2 * most // first register that is left
-	tileHead(o, s, "tileBlocks", rows, acc)
+	tileHead(o, s, "tileBlocks", rows, vecs, acc)
 	o.op("MOVQ %d(DI), R9", rowScales)
 	o.op("MOVQ %d(DI), R10", rowZero)
 	o.op("MOVQ %d(DI), R11", rowD)
@@ -437,7 +429,7 @@ func blockTile(o *out, s set, rows int) {
 	o.op("DECQ CX")
 	o.op("JNE block")
 	o.line("done:")
-	tileSums(o, s, rows, acc, true)
+	tileSums(o, s, rows, vecs, acc, true)
 	o.op("VZEROUPPER")
 	o.op("RET\n")
 }
@@ -593,13 +585,15 @@ func rowsText() string {
 	}
 	for _, s := range []set{avx2, avx512} {
 		packers(o, s)
-		for rows := 1; rows <= tileRows; rows++ {
-			wordTile(o, s, "tileFloat", rows, func(b, a, c int) { o.op("VFMADD231PS %s, %s, %s", s.r(b), s.r(a), s.r(c)) })
-			if s.lanes == 16 {
-				wordTile(o, s, "tilePairs", rows, func(b, a, c int) { dotBF16(o, b, a, c) })
-			}
-			if rows <= blockRows(s) {
-				blockTile(o, s, rows)
+		for _, vecs := range []int{1, rowVecs(s)} {
+			for rows := 1; rows <= tileRows; rows++ {
+				wordTile(o, s, "tileFloat", rows, vecs, func(b, a, c int) { o.op("VFMADD231PS %s, %s, %s", s.r(b), s.r(a), s.r(c)) })
+				if s.lanes == 16 {
+					wordTile(o, s, "tilePairs", rows, vecs, func(b, a, c int) { dotBF16(o, b, a, c) })
+				}
+				if rows <= blockRows(s) {
+					blockTile(o, s, rows, vecs)
+				}
 			}
 		}
 	}
@@ -623,15 +617,15 @@ func rowsGo() string {
 		}
 		for _, n := range names {
 			var list []string
-			for rows := 1; rows <= kinds[n]; rows++ {
-				o.line("//go:noescape\nfunc %s%d%s(t *rowTile)\n", n, rows, s.name)
-				list = append(list, fmt.Sprintf("%s%d%s", n, rows, s.name))
+			for _, vecs := range []int{1, rowVecs(s)} {
+				for rows := 1; rows <= kinds[n]; rows++ {
+					f := fmt.Sprintf("%s%dx%d%s", n, rows, vecs, s.name)
+					o.line("//go:noescape\nfunc %s(t *rowTile)\n", f)
+					list = append(list, f)
+				}
 			}
-			o.line("func %s%s(t *rowTile) {\n\tswitch t.rows {", n, s.name)
-			for i, f := range list {
-				o.line("\tcase %d:\n\t\t%s(t)", i+1, f)
-			}
-			o.line("\t}\n}\n")
+			o.line("// %s%s has those of one register a row, then those of all.", n, s.name)
+			o.line("var %s%s = []func(*rowTile){\n\t%s,\n}\n", n, s.name, strings.Join(list, ",\n\t"))
 		}
 	}
 	o.line("//go:noescape\nfunc quantizeAVX2(q []int8, d []float32, zero []int32, x []float32, offset int)\n")
