@@ -29,7 +29,6 @@ type level struct {
 
 	tiles  tiles
 	halves halves
-	tiles  tiles
 	rows   [numFormats]rowKit
 }
 

@@ -6,14 +6,14 @@ import "sync"
 type Format uint8
 
 // The formats that products read in place. Blocks hold 32 numbers of a row, each of them a scale in half precision
-// and then the numbers: Q80 has 32 signed bytes, number = scale·byte; Q40 has 16 bytes, of which the low halves are
+// and then the numbers: Q8_0 has 32 signed bytes, number = scale·byte; Q4_0 has 16 bytes, of which the low halves are
 // numbers 0 to 15 and the high halves 16 to 31, number = scale·(half-8).
 const (
-	F32 Format = iota
-	F16
-	BF16
-	Q80
-	Q40
+	FormatF32 Format = iota
+	FormatF16
+	FormatBF16
+	FormatQ8
+	FormatQ4
 	numFormats
 )
 
@@ -23,18 +23,18 @@ const quantBlock = 32
 // RowBytes is the size of a row of k numbers; of formats with blocks, k must be a whole number of them.
 func (f Format) RowBytes(k int) int {
 	switch f {
-	case F32:
+	case FormatF32:
 		return 4 * k
-	case F16, BF16:
+	case FormatF16, FormatBF16:
 		return 2 * k
-	case Q80:
+	case FormatQ8:
 		return k / quantBlock * 34
 	}
 	return k / quantBlock * 18
 }
 
 // blocks reports whether the format has blocks with scales.
-func (f Format) blocks() bool { return f == Q80 || f == Q40 }
+func (f Format) blocks() bool { return f == FormatQ8 || f == FormatQ4 }
 
 // Weight is a matrix (Out, In) as it lies in a file, row after row. Data needs no alignment.
 type Weight struct {
@@ -46,8 +46,8 @@ type Weight struct {
 // Input is rows of activations in the form that products with one format of weights read:
 //
 //	F32, F16    as they are; products and sums are float32, fused at the assembly levels
-//	BF16        rounded to bfloat16, ties to even; products are exact, sums float32
-//	Q80, Q40    blocks of 32 with a scale of their own, max|x|/127, rounded to whole numbers from -127 to 127; the sum
+//	BF16        rounded as BF16 does; the second of a pair is added before the first, as MatMulBF16 does
+//	Q8_0, Q4_0  blocks of 32 with a scale of their own, max|x|/127, rounded to whole numbers from -127 to 127; the sum
 //	            over a block is exact, and is then multiplied by both scales and added to a float32
 //
 // Each element of a product is one running sum from the row's beginning to its end. So a row gets the same bits alone
@@ -56,7 +56,7 @@ type Input struct {
 	format Format
 	kit    *rowKit
 	n, k   int
-	x      []float32 // (n, k); F32 and F16: the caller's
+	x      []float32 // (n, k); FormatF32 and FormatF16: the caller's
 	own    []float32 // where x is rounded
 	pairs  []uint16  // (n, k rounded up to even)
 	q      []int8    // (n, k)
@@ -75,7 +75,7 @@ func (in *Input) Set(p *Pool, f Format, x []float32, n, k int) {
 		in.q, in.d, in.zero = fit(in.q, n*k), fit(in.d, n*k/quantBlock), fit(in.zero, n*k/quantBlock)
 	case kit.pairs:
 		in.pairs = fit(in.pairs, n*(k+k%2))
-	case f == BF16:
+	case f == FormatBF16:
 		in.own = fit(in.own, n*k)
 	default:
 		return
@@ -100,17 +100,25 @@ func (in *Input) convert(from, to int) {
 			k := in.k + in.k%2
 			dst := in.pairs[r*k:][:k]
 			dst[k-1] = 0
-			in.kit.round(dst[:in.k], x)
+			RoundBF16(dst[:in.k], x)
 		default:
 			dst := in.own[r*in.k:][:in.k]
 			for i, v := range x {
-				dst[i] = fromBF16(roundBF16(v))
+				dst[swapped(i, in.k)] = FromBF16(BF16(v))
 			}
 		}
 	}
 	if !in.format.blocks() && !in.kit.pairs && to == in.n {
 		in.x = in.own
 	}
+}
+
+// swapped is the place of element i of k when the second of a pair comes before the first.
+func swapped(i, k int) int {
+	if i^1 < k {
+		return i ^ 1
+	}
+	return i
 }
 
 func fit[T any](s []T, n int) []T {
@@ -171,7 +179,6 @@ type rowKit struct {
 	pack     func(p *rowPack)
 	tiles    []func(t *rowTile) // for 1 to `rows` rows and panels of lanes, then of lanes*vecs
 	quantize func(q []int8, d []float32, zero []int32, x []float32, offset int)
-	round    func(dst []uint16, x []float32)
 }
 
 // rowPack brings lanes rows of a weight into a panel, side by side. The assembly knows the offsets.
@@ -187,7 +194,7 @@ type rowPack struct {
 	// For the plain version.
 	unit, lanes, offset int
 	format              Format
-	words               bool // numbers stay as they are: F32, or pairs of BF16
+	words               bool // numbers stay as they are: FormatF32, or pairs of FormatBF16
 }
 
 // rowTile adds products of rows of activations and a panel to running sums. The assembly knows the offsets.
@@ -300,7 +307,7 @@ func (s *rowScratch) pack(in *Input, w *Weight, vecs, first, cols, at, n int) {
 		}
 		p.dst, p.dstStride = byteOf(&s.panel[g]), 4*width
 		p.scale = &s.scale[g]
-		p.unit, p.lanes, p.offset, p.format, p.words = kit.unit, kit.lanes, kit.offset, w.Format, kit.pairs || w.Format == F32
+		p.unit, p.lanes, p.offset, p.format, p.words = kit.unit, kit.lanes, kit.offset, w.Format, kit.pairs || w.Format == FormatF32
 		p.units = n / kit.unit
 		if p.units > 0 {
 			kit.pack(p)

@@ -240,6 +240,3 @@ var tilePairsAVX512 = []func(*rowTile){
 
 //go:noescape
 func quantizeAVX2(q []int8, d []float32, zero []int32, x []float32, offset int)
-
-//go:noescape
-func roundAVX2(dst []uint16, x []float32)

@@ -12,7 +12,7 @@ func rowsGeneric() (kits [numFormats]rowKit) {
 	for f := range kits {
 		kits[f] = rowKit{
 			lanes: 4, vecs: 4, rows: 8, unit: 1, chunk: 128,
-			pack: packRowsGeneric, tiles: plainTiles(tileFloatGeneric), quantize: quantizeGeneric, round: roundGeneric,
+			pack: packRowsGeneric, tiles: plainTiles(tileFloatGeneric), quantize: quantizeGeneric,
 		}
 		if Format(f).blocks() {
 			kits[f].unit, kits[f].tiles = quantBlock, plainTiles(tileBlocksGeneric)
@@ -32,16 +32,6 @@ func elements[T any](p *byte, offset, n int) []T {
 	return unsafe.Slice((*T)(unsafe.Add(unsafe.Pointer(p), offset)), n)
 }
 
-func roundBF16(x float32) uint16 {
-	b := math.Float32bits(x)
-	if b&0x7fffffff > 0x7f800000 {
-		return uint16(b>>16) | 0x40
-	}
-	return uint16((b + 0x7fff + b>>16&1) >> 16)
-}
-
-func fromBF16(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
-
 // fromF16 widens half precision: sign, 5 bits of exponent (bias 15), 10 of fraction.
 func fromF16(h uint16) float32 {
 	sign, exp, frac := uint32(h>>15)<<31, uint32(h>>10&31), uint32(h&1023)
@@ -55,12 +45,6 @@ func fromF16(h uint16) float32 {
 		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
 	}
 	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
-}
-
-func roundGeneric(dst []uint16, x []float32) {
-	for i, v := range x {
-		dst[i] = roundBF16(v)
-	}
 }
 
 // quantizeGeneric writes blocks of 32 as whole numbers with their scales, and -offset times the sum of each block. A
@@ -110,7 +94,7 @@ func packRowsGeneric(p *rowPack) {
 func packRest(p *rowPack, at, n int) {
 	for r := range p.lanes {
 		row := elements[byte](p.src, r*p.stride+p.format.RowBytes(at), p.format.RowBytes(n))
-		if p.words && p.format == BF16 { // pairs; an odd one has 0 beside it
+		if p.words && p.format == FormatBF16 { // pairs; an odd one has 0 beside it
 			for i := 0; i < n; i += 2 {
 				pair := uint32(binary.LittleEndian.Uint16(row[2*i:]))
 				if i+1 < n {
@@ -122,15 +106,17 @@ func packRest(p *rowPack, at, n int) {
 		}
 		for i := range n {
 			var v float32
+			to := at + i
 			switch p.format {
-			case F32:
+			case FormatF32:
 				v = math.Float32frombits(binary.LittleEndian.Uint32(row[4*i:]))
-			case F16:
+			case FormatF16:
 				v = fromF16(binary.LittleEndian.Uint16(row[2*i:]))
-			case BF16:
-				v = fromBF16(binary.LittleEndian.Uint16(row[2*i:]))
+			case FormatBF16:
+				v = FromBF16(binary.LittleEndian.Uint16(row[2*i:]))
+				to = at + swapped(i, n)
 			}
-			elements[float32](p.dst, (at+i)*p.dstStride, p.lanes)[r] = v
+			elements[float32](p.dst, to*p.dstStride, p.lanes)[r] = v
 		}
 	}
 }
@@ -143,7 +129,7 @@ func packBlock(p *rowPack, b int) {
 		elements[float32](byteOf(p.scale), b*p.dstStride, p.lanes)[r] = fromF16(binary.LittleEndian.Uint16(block))
 		for i := range quantBlock {
 			var v int
-			if p.format == Q80 {
+			if p.format == FormatQ8 {
 				v = int(int8(block[2+i]))
 			} else {
 				v = int(block[2+i%16]>>(i/16*4)&15) - 8

@@ -7,14 +7,14 @@ import "golang.org/x/sys/cpu"
 // rowsAVX2 puts the kits of AVX2 in place of the plain ones. Bytes stay signed, since sums of two products of unsigned
 // bytes above 128 would not fit the instruction's 16 bits.
 func rowsAVX2(l *level) {
-	kit := rowKit{lanes: 8, vecs: 2, rows: 6, unit: 8, chunk: 256, tiles: tileFloatAVX2, quantize: quantizeAVX2, round: roundGeneric}
+	kit := rowKit{lanes: 8, vecs: 2, rows: 6, unit: 8, chunk: 256, tiles: tileFloatAVX2, quantize: quantizeAVX2}
 	for f, pack := range [numFormats]func(*rowPack){packWordsAVX2, packF16AVX2, packBF16AVX2, packQ80AVX2, packQ40AVX2} {
 		k := kit
 		k.pack = pack
 		l.rows[f] = k
 	}
-	l.rows[F32].unit = 4
-	for _, f := range []Format{Q80, Q40} {
+	l.rows[FormatF32].unit = 4
+	for _, f := range []Format{FormatQ8, FormatQ4} {
 		k := &l.rows[f]
 		k.rows, k.unit, k.chunk, k.tiles = 2, quantBlock, 512, tileBlocksAVX2
 	}
@@ -23,30 +23,23 @@ func rowsAVX2(l *level) {
 // rowsAVX512 does the same for AVX-512. Processors without the instructions for bfloat16 or bytes keep the ways of
 // float32 and of AVX2.
 func rowsAVX512(l *level) {
-	kit := rowKit{lanes: 16, vecs: 4, rows: 6, unit: 8, chunk: 128, tiles: tileFloatAVX512, quantize: quantizeAVX2, round: roundAll}
+	kit := rowKit{lanes: 16, vecs: 4, rows: 6, unit: 8, chunk: 128, tiles: tileFloatAVX512, quantize: quantizeAVX2}
 	for f, pack := range [...]func(*rowPack){packWordsAVX512, packF16AVX512, packBF16AVX512} {
 		k := kit
 		k.pack = pack
 		l.rows[f] = k
 	}
-	l.rows[F32].unit = 4
+	l.rows[FormatF32].unit = 4
 	if cpu.X86.HasAVX512BF16 {
-		k := &l.rows[BF16]
+		k := &l.rows[FormatBF16]
 		k.pairs, k.chunk, k.pack, k.tiles = true, 256, packWordsAVX512, tilePairsAVX512
 	}
 	if cpu.X86.HasAVX512VNNI {
 		k := kit
 		k.rows, k.unit, k.chunk, k.tiles = 3, quantBlock, 512, tileBlocksAVX512
 		k.pack, k.offset = packQ80AVX512, 128
-		l.rows[Q80] = k
+		l.rows[FormatQ8] = k
 		k.pack, k.offset = packQ40AVX512, 8
-		l.rows[Q40] = k
+		l.rows[FormatQ4] = k
 	}
-}
-
-// roundAll rounds whole groups fast and the rest plainly.
-func roundAll(dst []uint16, x []float32) {
-	roundAVX2(dst, x)
-	n := len(x) &^ 15
-	roundGeneric(dst[n:], x[n:])
 }

@@ -187,10 +187,10 @@ func packers(o *out, s set) {
 	})
 	p.words("packBF16", func() {
 		for i := range 4 {
-			p.op("VPSLLD $16, %s, %s", p.r(4+i), p.r(8))
-			p.put(p.r(8))
 			p.op("VPSRLD $16, %s, %s", p.r(4+i), p.r(8))
 			p.op("VPSLLD $16, %s, %s", p.r(8), p.r(8))
+			p.put(p.r(8))
+			p.op("VPSLLD $16, %s, %s", p.r(4+i), p.r(8))
 			p.put(p.r(8))
 		}
 	})
@@ -434,19 +434,6 @@ func blockTile(o *out, s set, rows, vecs int) {
 	o.op("RET\n")
 }
 
-// dotBF16 is VDPBF16PS of whole AVX-512 registers, c += a·b, which the assembler does not know.
-func dotBF16(o *out, b, a, c int) {
-	inverted := func(x, bit int) int { return 1 - x>>bit&1 }
-	p0 := inverted(c, 3)<<7 | inverted(b, 4)<<6 | inverted(b, 3)<<5 | inverted(c, 4)<<4 | 2
-	p1 := (^a&15)<<3 | 1<<2 | 2
-	p2 := 2<<5 | inverted(a, 4)<<3
-	var bytes []string
-	for _, x := range []int{0x62, p0, p1, p2, 0x52, 0xc0 | c&7<<3 | b&7} {
-		bytes = append(bytes, fmt.Sprintf("BYTE $0x%02x", x))
-	}
-	o.op("%s // VDPBF16PS Z%d, Z%d, Z%d", strings.Join(bytes, "; "), b, a, c)
-}
-
 // quantize cuts activations into blocks of 32 whole numbers with scales, as quantizeGeneric does.
 func quantize(o *out) {
 	o.line("// func quantizeAVX2(q []int8, d []float32, zero []int32, x []float32, offset int)")
@@ -532,44 +519,6 @@ func quantize(o *out) {
 	o.op("JMP next\n")
 }
 
-// round rounds whole groups of 16 numbers to bfloat16.
-func round(o *out) {
-	o.line("// func roundAVX2(dst []uint16, x []float32)")
-	o.line("TEXT ·roundAVX2(SB), NOSPLIT, $0-48")
-	o.op("MOVQ dst_base+0(FP), DI")
-	o.op("MOVQ x_base+24(FP), SI")
-	o.op("MOVQ x_len+32(FP), CX")
-	o.op("SHRQ $4, CX")
-	o.op("VPCMPEQD Y8, Y8, Y8")
-	o.op("VPSRLD $31, Y8, Y9")  // 1
-	o.op("VPSRLD $17, Y8, Y10") // 0x7fff
-	o.op("VPSLLD $22, Y9, Y11") // quiet
-	o.op("TESTQ CX, CX")
-	o.op("JEQ done")
-	o.line("group:")
-	for i := range 2 {
-		o.op("VMOVUPS %d(SI), Y%d", 32*i, i)
-		o.op("VCMPPS $3, Y%d, Y%d, Y%d", i, i, 2+i) // NaN
-		o.op("VPOR Y%d, Y11, Y%d", i, 4+i)
-		o.op("VPSRLD $16, Y%d, Y%d", i, 6+i)
-		o.op("VPAND Y%d, Y9, Y%d", 6+i, 6+i)
-		o.op("VPADDD Y10, Y%d, Y%d", i, i)
-		o.op("VPADDD Y%d, Y%d, Y%d", 6+i, i, i)
-		o.op("VBLENDVPS Y%d, Y%d, Y%d, Y%d", 2+i, 4+i, i, i)
-		o.op("VPSRLD $16, Y%d, Y%d", i, i)
-	}
-	o.op("VPACKUSDW Y1, Y0, Y0")
-	o.op("VPERMQ $0xd8, Y0, Y0")
-	o.op("VMOVDQU Y0, (DI)")
-	o.op("ADDQ $64, SI")
-	o.op("ADDQ $32, DI")
-	o.op("DECQ CX")
-	o.op("JNE group")
-	o.line("done:")
-	o.op("VZEROUPPER")
-	o.op("RET\n")
-}
-
 var packNames = []string{"packWords", "packBF16", "packF16", "packQ80", "packQ40"}
 
 func rowsText() string {
@@ -589,7 +538,7 @@ func rowsText() string {
 			for rows := 1; rows <= tileRows; rows++ {
 				wordTile(o, s, "tileFloat", rows, vecs, func(b, a, c int) { o.op("VFMADD231PS %s, %s, %s", s.r(b), s.r(a), s.r(c)) })
 				if s.lanes == 16 {
-					wordTile(o, s, "tilePairs", rows, vecs, func(b, a, c int) { dotBF16(o, b, a, c) })
+					wordTile(o, s, "tilePairs", rows, vecs, func(b, a, c int) { o.dotPairs(s.r(b), s.r(a), s.r(c)) })
 				}
 				if rows <= blockRows(s) {
 					blockTile(o, s, rows, vecs)
@@ -598,7 +547,6 @@ func rowsText() string {
 		}
 	}
 	quantize(o)
-	round(o)
 	return o.String()
 }
 
@@ -628,7 +576,6 @@ func rowsGo() string {
 			o.line("var %s%s = []func(*rowTile){\n\t%s,\n}\n", n, s.name, strings.Join(list, ",\n\t"))
 		}
 	}
-	o.line("//go:noescape\nfunc quantizeAVX2(q []int8, d []float32, zero []int32, x []float32, offset int)\n")
-	o.line("//go:noescape\nfunc roundAVX2(dst []uint16, x []float32)")
+	o.line("//go:noescape\nfunc quantizeAVX2(q []int8, d []float32, zero []int32, x []float32, offset int)")
 	return o.String()
 }
