@@ -104,24 +104,6 @@ func claimText(raw string) string {
 	return clip(raw, maxClaim)
 }
 
-// knownTexts recognises licence files by words that they hold, where package rights does not: those of Danish Gigaword,
-// and the texts of Creative Commons, which do not begin with that name.
-var knownTexts = []struct {
-	id    string
-	words []string // all must be there, lower-case
-}{
-	{"LicenseRef-DK-Ophavsretsloven-9", []string{"ophavsretsloven", "§ 9"}},
-	{"LicenseRef-DK-Ophavsretsloven-9", []string{"danish copyright law", "section 9"}},
-	{"LicenseRef-Project-Gutenberg", []string{"project gutenberg", "license"}},
-	{"LicenseRef-DanNet-1.0", []string{"dannet", "license"}},
-	{"CC-BY-NC-SA-4.0", []string{"attribution-noncommercial-sharealike 4.0 international"}},
-	{"CC-BY-NC-ND-4.0", []string{"attribution-noncommercial-noderivatives 4.0 international"}},
-	{"CC-BY-NC-4.0", []string{"attribution-noncommercial 4.0 international"}},
-	{"CC-BY-ND-4.0", []string{"attribution-noderivatives 4.0 international"}},
-	{"CC-BY-SA-4.0", []string{"attribution-sharealike 4.0 international"}},
-	{"CC-BY-4.0", []string{"attribution 4.0 international"}},
-}
-
 // LicenseName gives a licence text or statement a short name: an SPDX id or LicenseRef-… where it is recognised, else
 // its first line. It judges nothing; package rights does.
 func LicenseName(raw string) string {
@@ -129,27 +111,6 @@ func LicenseName(raw string) string {
 	if id, known := rights.Normalize(raw); known {
 		return id
 	}
-	low := strings.ToLower(strings.Join(strings.Fields(head(raw, 4096)), " "))
-	for _, k := range knownTexts {
-		all := true
-		for _, w := range k.words {
-			all = all && strings.Contains(low, w)
-		}
-		if all {
-			return k.id
-		}
-	}
 	first, _, _ := strings.Cut(raw, "\n")
 	return clip(first, 100)
-}
-
-// head is the first n bytes of s, cut at a rune.
-func head(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
 }

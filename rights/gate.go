@@ -18,12 +18,14 @@ type Use struct {
 	Examples  []string // ids of a few documents
 	Base      bool     // the base model, not text
 	Credit    string   // who is to be named; empty is the section's name
+	Terms     *Terms   // what a register says of the section; nil where none is kept
 }
 
 // Policy says what the result is for.
 type Policy struct {
-	Purpose    string `json:"purpose"`     // "release" (default): weights for everybody; "research": weights stay within a project
-	ShareAlike string `json:"share_alike"` // "allow" or "refuse" (default): whether share-alike text may be in the model
+	Purpose    string `json:"purpose"`        // "release" (default): weights for everybody; "research": weights stay within a project
+	ShareAlike string `json:"share_alike"`    // "allow" or "refuse" (default): whether share-alike text may be in the model
+	Date       string `json:"date,omitempty"` // YYYY-MM-DD on which it is done; agreements are held to it
 }
 
 // Verdict of a finding.
@@ -51,6 +53,10 @@ type Finding struct {
 	Examples  []string `json:"examples,omitempty"`
 	Base      bool     `json:"base,omitempty"`
 	Duties    []string `json:"duties,omitempty"`
+	Agreement string   `json:"agreement,omitempty"` // its id in the register
+	ValidTo   string   `json:"valid_to,omitempty"`  // last day of the agreement
+	Decided   string   `json:"decided,omitempty"`   // who decided between claims, when and why
+	Data      bool     `json:"publish_data"`        // whether the text itself may be passed on
 }
 
 // Decision is the gate's answer.
@@ -88,6 +94,11 @@ func Gate(uses []Use, p Policy) Decision {
 			if l.Caution != "" {
 				d.Warnings = append(d.Warnings, fmt.Sprintf("%s (%s): %s", u.Section, l.ID, l.Caution))
 			}
+			if u.Terms != nil {
+				for _, w := range u.Terms.Warnings {
+					d.Warnings = append(d.Warnings, u.Section+": "+w)
+				}
+			}
 		}
 		d.Findings = append(d.Findings, f)
 	}
@@ -105,6 +116,9 @@ func (p Policy) check() string {
 	if !slices.Contains([]string{"", "release", "research"}, p.Purpose) {
 		return fmt.Sprintf("purpose %q is not known (release or research)", p.Purpose)
 	}
+	if err := CheckDate(p.Date); err != nil {
+		return err.Error()
+	}
 	if !slices.Contains([]string{"", "allow", "refuse"}, p.ShareAlike) {
 		return fmt.Sprintf("share-alike policy %q is not known (allow or refuse)", p.ShareAlike)
 	}
@@ -113,9 +127,12 @@ func (p Policy) check() string {
 
 func judge(u Use, p Policy) (Finding, License) {
 	f := Finding{Section: u.Section, Documents: u.Documents, Bytes: u.Bytes, Tokens: u.Tokens, Examples: u.Examples, Base: u.Base, Claims: u.Claims}
+	if u.Terms != nil {
+		return judgeTerms(f, u, p)
+	}
 	id, known := Normalize(u.License)
 	l, _ := Lookup(id)
-	f.License, f.Class, f.Duties = id, l.Class, l.Duties
+	f.License, f.Class, f.Duties, f.Data = id, l.Class, l.Duties, l.PublishData()
 	if !known {
 		f.Class = Unknown
 	}
@@ -132,23 +149,27 @@ func judge(u Use, p Policy) (Finding, License) {
 	if !known {
 		return stop(Held, fmt.Sprintf("licence %q is not in the register", shorten(u.License)))
 	}
-	switch {
-	case u.Base && l.Class == Agreement:
+	if u.Base && l.Class == AgreementClass {
 		return stop(Held, "the base model is under an agreement (a person must read what it says about models made from it)")
+	}
+	return stop(judgeClass(l, p))
+}
+
+// judgeClass is the verdict on text under a licence that is known and not in doubt.
+func judgeClass(l License, p Policy) (Verdict, string) {
+	switch {
 	case l.TrainPublicModel() && l.Class != ShareAlike:
 	case l.Class == ShareAlike && (p.ShareAlike == "allow" || p.Purpose == "research"):
 	case l.Class == ShareAlike:
-		return stop(Forbidden, "share-alike text, and the policy refuses it")
+		return Forbidden, "share-alike text, and the policy refuses it"
 	case p.Purpose == "research" && l.TrainResearchModel():
-		f.Verdict, f.Reason = Allowed, string(l.Class)+": allowed within a research project, the weights may not be published"
-		return f, l
+		return Allowed, string(l.Class) + ": allowed within a research project, the weights may not be published"
 	case l.Class == Verbal:
-		return stop(Held, "the agreement is verbal (get it in writing)")
+		return Held, "the agreement is verbal (get it in writing)"
 	default:
-		return stop(Forbidden, string(l.Class)+": the text may not be in a model that is published")
+		return Forbidden, string(l.Class) + ": the text may not be in a model that is published"
 	}
-	f.Verdict, f.Reason = Allowed, string(l.Class)
-	return f, l
+	return Allowed, string(l.Class)
 }
 
 // contradictions lists the different licences that a use claims, each as it was written. One or none is no contradiction.
@@ -192,6 +213,9 @@ func (d *Decision) credit(u Use, l License) {
 		return
 	}
 	who := cmp.Or(u.Credit, u.Section)
+	if u.Terms != nil {
+		who = cmp.Or(u.Terms.Attribution, who)
+	}
 	if u.Base {
 		who = "base: " + who
 	}

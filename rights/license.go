@@ -24,18 +24,18 @@ type Class string
 
 // The classes, from free to forbidding. Order in classes is the order of reports.
 const (
-	Statute       Class = "exempt by statute"
-	PublicDomain  Class = "public domain"
-	Permissive    Class = "permissive" // software licences, as of base models
-	Attribution   Class = "attribution"
-	ShareAlike    Class = "share-alike"
-	Agreement     Class = "agreement" // public models, private data
-	Verbal        Class = "verbal"    // agreed, not written down
-	ResearchOnly  Class = "research only"
-	NonCommercial Class = "non-commercial"
-	NoDerivatives Class = "no derivatives"
-	Reserved      Class = "all rights reserved"
-	Unknown       Class = "unknown"
+	Statute        Class = "exempt by statute"
+	PublicDomain   Class = "public domain"
+	Permissive     Class = "permissive" // software licences, as of base models
+	Attribution    Class = "attribution"
+	ShareAlike     Class = "share-alike"
+	AgreementClass Class = "agreement" // public models, private data
+	Verbal         Class = "verbal"    // agreed, not written down
+	ResearchOnly   Class = "research only"
+	NonCommercial  Class = "non-commercial"
+	NoDerivatives  Class = "no derivatives"
+	Reserved       Class = "all rights reserved"
+	Unknown        Class = "unknown"
 )
 
 // License is what the register knows about one licence.
@@ -52,7 +52,7 @@ type License struct {
 // TrainPublicModel reports whether text under l may be in a model whose weights are published openly.
 func (l License) TrainPublicModel() bool {
 	switch l.Class {
-	case Statute, PublicDomain, Permissive, Attribution, ShareAlike, Agreement:
+	case Statute, PublicDomain, Permissive, Attribution, ShareAlike, AgreementClass:
 		return true
 	}
 	return false
@@ -87,7 +87,7 @@ func Lookup(id string) (License, bool) {
 	}
 	const agreement = "licenseref-agreement-"
 	if s := strings.ToLower(id); strings.HasPrefix(s, agreement) && len(s) > len(agreement) {
-		return License{ID: "LicenseRef-Agreement-" + id[len(agreement):], Name: "written agreement " + id[len(agreement):], Class: Agreement, Hub: "other", Duties: []string{dutyName, dutyPrivate}}, true
+		return License{ID: "LicenseRef-Agreement-" + id[len(agreement):], Name: "written agreement " + id[len(agreement):], Class: AgreementClass, Hub: "other", Duties: []string{dutyName, dutyPrivate}}, true
 	}
 	return License{ID: id, Class: Unknown}, false
 }

@@ -20,7 +20,7 @@ func Normalize(raw string) (id string, known bool) {
 	if id, ok := spellings[s]; ok {
 		return id, true
 	}
-	if len(s) < 200 && exception.MatchString(strings.ReplaceAll(s, "is not a law firm", "")) { // "CC0, except the drawings" needs a person
+	if len(s) < 200 && exception.MatchString(harmless.ReplaceAllString(s, "")) { // "CC0, except the drawings" needs a person
 		return text, false
 	}
 	found := map[string]bool{}
@@ -43,6 +43,9 @@ func simplify(s string) string {
 }
 
 var exception = regexp.MustCompile(`\b(not|no|except|excluding|unless|ikke|undtagen|bortset)\b`)
+
+// harmless are words of licences themselves that sound like an exception.
+var harmless = regexp.MustCompile(`is not a law firm|er ikke genstand for ophavsret|not subject to copyright`)
 
 var notWord = regexp.MustCompile(`[^\pL\pN§]+`)
 
@@ -67,15 +70,23 @@ var phrases = []struct {
 	cc(`by sa|attribution sharealike|attribution share alike`, `3 0`, "CC-BY-SA-3.0"),
 	cc(`by|attribution`, `4 0`, "CC-BY-4.0"),
 	cc(`by|attribution`, `3 0`, "CC-BY-3.0"),
+	// The legal texts of Creative Commons, version 4, do not begin with that name.
+	phrase(`\battribution noncommercial sharealike 4 0 international\b`, "CC-BY-NC-SA-4.0"),
+	phrase(`\battribution noncommercial noderivatives 4 0 international\b`, "CC-BY-NC-ND-4.0"),
+	phrase(`\battribution noncommercial 4 0 international\b`, "CC-BY-NC-4.0"),
+	phrase(`\battribution noderivatives 4 0 international\b`, "CC-BY-ND-4.0"),
+	phrase(`\battribution sharealike 4 0 international\b`, "CC-BY-SA-4.0"),
+	phrase(`\battribution 4 0 international\b`, "CC-BY-4.0"),
+	phrase(`creativecommons org publicdomain mark 1 0|public domain mark 1 0`, "LicenseRef-Public-Domain"),
 	phrase(`(creative commons (legal code )?)?\bcc ?0( 1 0)?( universal)?( public domain dedication)?\b|publicdomain zero 1 0|creative commons zero`, "CC0-1.0"),
 	phrase(`open data commons public domain dedication|pddl 1 0`, "PDDL-1.0"),
 	phrase(`open data commons attribution|odc by 1 0`, "ODC-By-1.0"),
 	phrase(`norwegian licence for open government data|norsk lisens for offentlige data|\bnlod 2 0\b`, "NLOD-2.0"),
 	phrase(`apache license version 2 0|apache 2 0|apache org licenses license 2 0`, "Apache-2.0"),
 	phrase(`\bmit license\b|permission is hereby granted free of charge to any person obtaining a copy`, "MIT"),
-	phrase(`project gutenberg( tm)? license|licenseref project gutenberg`, "LicenseRef-Project-Gutenberg"),
-	phrase(`dannet (1 0 )?license|dannet 1 0`, "LicenseRef-DanNet-1.0"),
-	phrase(`ophavsretsloven(s)? § ?9|ophavsretsloven(s)? 9|§ ?9 i ophavsretsloven|danish copyright (act|law) (§|section) ?9|(§|section) ?9 of the danish copyright (act|law)`, "LicenseRef-DK-Ophavsretsloven-9"),
+	phrase(`project gutenberg( tm)?( full)? licen[cs]e|licenseref project gutenberg`, "LicenseRef-Project-Gutenberg"),
+	phrase(`dannet( version)?( 1 0)? licen[cs]e|dannet 1 0`, "LicenseRef-DanNet-1.0"),
+	phrase(`ophavsretsloven(s)? § ?9|ophavsretsloven(s)? 9|§ ?9 i ophavsretsloven|ophavsretsloven section 9|danish copyright (act|law)( ophavsretsloven)? (§|section) ?9|(§|section) ?9 of the danish copyright (act|law)`, "LicenseRef-DK-Ophavsretsloven-9"),
 	phrase(`upphovsrättslagen 9 ?§|9 ?§ upphovsrättslagen`, "LicenseRef-SE-URL-9"),
 	phrase(`twitter( s)? (developer )?(terms|agreement)`, "LicenseRef-Twitter-Terms"),
 	phrase(`(for )?(research|academic)( purposes| use)? only|kun til forskning`, "LicenseRef-Research-Only"),

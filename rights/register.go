@@ -44,7 +44,7 @@ var register = []License{
 	{ID: "CC-BY-SA-3.0", Name: "Creative Commons Attribution-ShareAlike 3.0", Class: ShareAlike, Hub: "cc-by-sa-3.0", URL: "https://creativecommons.org/licenses/by-sa/3.0/", Duties: []string{dutyCredit, dutySame}},
 	{ID: "CC-BY-SA-4.0", Name: "Creative Commons Attribution-ShareAlike 4.0", Class: ShareAlike, Hub: "cc-by-sa-4.0", URL: "https://creativecommons.org/licenses/by-sa/4.0/", Duties: []string{dutyCredit, dutySame}},
 
-	{ID: "LicenseRef-DSK-1", Name: "Dansk Sprogmodel Konsortium's agreement 1", Class: Agreement, Hub: "other", Duties: []string{dutyName, dutyPrivate}},
+	{ID: "LicenseRef-DSK-1", Name: "Dansk Sprogmodel Konsortium's agreement 1", Class: AgreementClass, Hub: "other", Duties: []string{dutyName, dutyPrivate}},
 	{ID: "LicenseRef-Verbal-Agreement", Name: "verbal agreement", Class: Verbal, Hub: "other", Caution: "get it in writing"},
 
 	{ID: "LicenseRef-Research-Only", Name: "research only", Class: ResearchOnly, Hub: "other"},

@@ -31,6 +31,12 @@ func TestNormalize(t *testing.T) {
 		"Alle rettigheder forbeholdt": "LicenseRef-All-Rights-Reserved", "© 2019 TV 2. All rights reserved.": "LicenseRef-All-Rights-Reserved",
 		"for research purposes only": "LicenseRef-Research-Only",
 		"licenseref-agreement-dbc-7": "LicenseRef-Agreement-dbc-7",
+		// The first lines of the legal texts as published, and their addresses.
+		"Attribution-ShareAlike 4.0 International\n\n=====\n\nCreative Commons Corporation (\"Creative Commons\") is not a law firm": "CC-BY-SA-4.0",
+		"Attribution-NonCommercial-ShareAlike 4.0 International":                                                                     "CC-BY-NC-SA-4.0", "Attribution 4.0 International\n": "CC-BY-4.0",
+		"https://creativecommons.org/licenses/by-sa/4.0/legalcode": "CC-BY-SA-4.0", "https://creativecommons.org/publicdomain/zero/1.0/legalcode": "CC0-1.0",
+		"https://creativecommons.org/publicdomain/mark/1.0/": "LicenseRef-Public-Domain", "https://spdx.org/licenses/CC-BY-4.0.html": "CC-BY-4.0",
+		"Danish Copyright law (Ophavsretsloven) section 9 states:\n\n§ 9. Love er ikke genstand for ophavsret": "LicenseRef-DK-Ophavsretsloven-9",
 	} {
 		if got, known := Normalize(raw); !known || got != want {
 			t.Errorf("Normalize(%q) = %q, %v, want %q", raw, got, known, want)
