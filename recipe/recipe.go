@@ -23,9 +23,10 @@ import (
 
 // Recipe is one run, from sources to release.
 type Recipe struct {
-	Name      string    `yaml:"name"`           // letters, digits, dash, dot, underscore; also the run folder's name
-	Note      string    `yaml:"note,omitempty"` // one line for people, shown in the report and the card
-	Seed      uint64    `yaml:"seed"`           // of everything random
+	Name      string    `yaml:"name"`             // letters, digits, dash, dot, underscore; also the run folder's name
+	Note      string    `yaml:"note,omitempty"`   // one line for people, shown in the report and the card
+	Seed      uint64    `yaml:"seed"`             // of everything random
+	Register  string    `yaml:"rights,omitempty"` // folder of the register of sources, claims and agreements; without one, what the data state about themselves counts
 	Data      Data      `yaml:"data"`
 	Tokenizer Tokenizer `yaml:"tokenizer"`
 	Base      Base      `yaml:"base"`

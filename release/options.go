@@ -7,6 +7,7 @@
 package release
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -127,7 +128,7 @@ func (r *Refused) Error() string {
 		if f.Verdict == rights.Allowed {
 			continue
 		}
-		fmt.Fprintf(&b, "\n\t%s %s (%s): %s; %d documents, %.1f %% of the tokens", f.Verdict, f.Section, f.License, f.Reason, f.Documents, 100*f.Share)
+		fmt.Fprintf(&b, "\n\t%s %s (%s): %s; %d documents, %.1f %% of the tokens", f.Verdict, f.Section, cmp.Or(f.License, "unknown"), f.Reason, f.Documents, 100*f.Share)
 		if len(f.Examples) > 0 {
 			b.WriteString(", such as " + strings.Join(f.Examples[:min(3, len(f.Examples))], ", "))
 		}

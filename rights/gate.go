@@ -180,7 +180,7 @@ func contradictions(u Use) []string {
 		if c == "" {
 			continue
 		}
-		id := claimed(c)
+		id := Claimed(c)
 		if old, ok := seen[id]; !ok || len(c) > len(old) {
 			seen[id] = c
 		}
@@ -193,8 +193,8 @@ func contradictions(u Use) []string {
 	return list
 }
 
-// claimed is the licence of a claim, which may be written "where: what", or "what (where)".
-func claimed(c string) string {
+// Claimed is the licence of a claim, which may be written "where: what", or "what (where)".
+func Claimed(c string) string {
 	if _, what, ok := strings.Cut(c, ": "); ok {
 		if id, known := Normalize(what); known {
 			return id

@@ -16,6 +16,7 @@ import (
 	"ravn/pipeline/filter"
 	"ravn/recipe"
 	"ravn/rights"
+	"ravn/rights/register"
 	"ravn/run"
 )
 
@@ -27,6 +28,9 @@ func (f *Flow) corpus(ctx context.Context) error {
 	}
 	outputs := []string{"corpus/summary.json", "corpus/sections"}
 	return f.once("corpus", in, outputs, func(*run.StageRun) (string, error) {
+		if err := f.keepRegister(); err != nil {
+			return "", err
+		}
 		sources, err := f.openSources()
 		if err != nil {
 			return "", err
@@ -65,6 +69,13 @@ func (f *Flow) corpusInputs() (map[string]string, error) {
 	in, err := hashed("recipe", []any{d.Sources, d.Rights, d.HeldoutShare, d.MinCharacters, d.MinWords, d.MaxCharacters, d.Dedup, d.Decontaminate, f.Recipe.Release, f.Recipe.Seed})
 	if err != nil {
 		return nil, err
+	}
+	if d.Rights == "drop" {
+		rights, err := f.rightsInput()
+		if err != nil {
+			return nil, err
+		}
+		in = inputs(in, rights)
 	}
 	for _, s := range d.Sources {
 		if err := f.hashInto(in, s.Path); err != nil {
@@ -147,7 +158,11 @@ func (f *Flow) judges() ([]pipeline.Stage, error) {
 	d := f.Recipe.Data
 	var stages []pipeline.Stage
 	if d.Rights == "drop" {
-		stages = append(stages, &rightsStage{policy: f.policy(), seen: map[string]pipeline.Verdict{}})
+		reg, err := f.register()
+		if err != nil {
+			return nil, err
+		}
+		stages = append(stages, &rightsStage{policy: f.policy(), register: reg, seen: map[string]pipeline.Verdict{}})
 	}
 	stages = append(stages, filter.New(filter.Options{MinChars: d.MinCharacters, MinWords: d.MinWords, MaxChars: d.MaxCharacters}))
 	if d.Dedup {
@@ -175,28 +190,29 @@ func (f *Flow) judges() ([]pipeline.Stage, error) {
 	return append(stages, stage), nil
 }
 
-func (f *Flow) policy() rights.Policy {
-	return rights.Policy{Purpose: f.Recipe.Release.Purpose, ShareAlike: f.Recipe.Release.ShareAlike}
-}
-
 // rightsStage removes documents whose licence does not allow what the recipe wants to do with the result.
 type rightsStage struct {
-	policy rights.Policy
-	mu     sync.Mutex
-	seen   map[string]pipeline.Verdict // by licence and claims
+	policy   rights.Policy
+	register *register.Register // nil where none is kept
+	mu       sync.Mutex
+	seen     map[string]pipeline.Verdict // by section, licence and claims
 }
 
 func (*rightsStage) Name() string { return "rights" }
 
 func (s *rightsStage) Judge(d *corpus.Document) pipeline.Verdict {
-	key := fmt.Sprint(d.License, d.Claims)
+	key := fmt.Sprint(d.Section, "\x00", d.License, d.Claims)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if v, ok := s.seen[key]; ok {
 		return v
 	}
 	v := pipeline.Verdict{Keep: true}
-	decision := rights.Gate([]rights.Use{{Section: d.Section, License: d.License, Claims: d.Claims, Documents: 1, Bytes: int64(len(d.Text)), Tokens: 1}}, s.policy)
+	uses := []rights.Use{{Section: d.Section, License: d.License, Claims: d.Claims, Documents: 1, Bytes: int64(len(d.Text)), Tokens: 1}}
+	if s.register != nil {
+		uses = s.register.Apply(uses, s.policy.Date)
+	}
+	decision := rights.Gate(uses, s.policy)
 	if !decision.Allowed {
 		why := "its licence does not allow a release"
 		for _, x := range decision.Findings {

@@ -1,15 +1,18 @@
 package workflow
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"ravn/model"
 	"ravn/recipe"
 	"ravn/rights"
+	"ravn/rights/register"
 	"ravn/tokenizer"
 	"ravn/weights"
 )
@@ -21,7 +24,8 @@ type Plan struct {
 	Config   *model.Config    `json:"-"`
 	Phases   []PlannedPhase   `json:"phases"`
 	Sources  []PlannedSource  `json:"sources"`
-	Rights   *rights.Decision `json:"rights,omitempty"` // nil where the sources could not be read
+	Mixture  []PlannedSection `json:"mixture,omitempty"` // what each section's part of the training would be
+	Rights   *rights.Decision `json:"rights,omitempty"`  // nil where the sources could not be read
 	Warnings []string         `json:"warnings,omitempty"`
 }
 
@@ -61,7 +65,7 @@ func NewPlan(r *recipe.Recipe) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p, p.readSources(r)
+	return p, p.readSources(&Flow{Recipe: r})
 }
 
 // planCost is the plan without a look at the sources.
@@ -162,61 +166,110 @@ func (p *Plan) lint(r *recipe.Recipe) {
 	}
 }
 
-// readSources counts what lies at the sources and asks the gate about it.
-func (p *Plan) readSources(r *recipe.Recipe) error {
-	flow := &Flow{Recipe: r}
-	uses := map[string]*rights.Use{}
+// readSources counts what lies at the sources and asks the gate about it. Of sections that are not at hand the sizes
+// that the register names count, when it has the section.
+func (p *Plan) readSources(flow *Flow) error {
+	r := flow.Recipe
+	reg, err := flow.register()
+	if err != nil {
+		return err
+	}
+	var texts []plannedText
+	published := map[string]bool{}
 	missing := false
 	for _, s := range r.Data.Sources {
-		planned := PlannedSource{Path: s.Path}
-		one := *r
-		one.Data.Sources = []recipe.Source{s}
-		flow.Recipe = &one
-		corpora, err := flow.openSources()
+		planned, found, err := readSource(r, s)
 		if err != nil {
-			planned.Problem, missing = err.Error(), true
-			p.Sources = append(p.Sources, planned)
-			continue
+			return err
 		}
-		for _, c := range corpora {
-			for _, section := range c.Sections {
-				for d, err := range section.Documents() {
-					if err != nil {
-						return err
-					}
-					planned.Documents++
-					planned.Bytes += int64(len(d.Text))
-					addUse(uses, d.Section, d.License, d.Claims, int64(len(d.Text)), int64(len(d.Text)), d.ID)
-				}
+		if planned.Problem != "" && reg != nil {
+			found = publishedSizes(reg, s)
+			for _, t := range found {
+				published[t.use.Section] = true
+				planned.Documents += t.use.Documents
+				planned.Bytes += t.use.Bytes
 			}
 		}
+		missing = missing || planned.Problem != "" && len(found) == 0
+		texts = append(texts, found...)
 		p.Sources = append(p.Sources, planned)
 	}
 	if missing {
 		p.Warnings = append(p.Warnings, "some sources could not be read, so the gate was not asked")
 		return nil
 	}
-	all := flattenUses(uses)
-	if r.Base.Model != "" {
-		all = append(all, rights.Use{Section: "base model " + r.Base.Name, License: r.Base.License, Base: true})
+	if reg != nil {
+		for i := range texts {
+			u := &texts[i].use
+			u.Terms = reg.Terms(u.Section, u.License, u.Claims, flow.policy().Date)
+		}
 	}
 	if r.Data.Rights == "drop" {
-		all = allowedOnly(all, flow.policy())
+		texts = slices.DeleteFunc(texts, func(t plannedText) bool { return !rights.Gate([]rights.Use{t.use}, flow.policy()).Allowed })
+	}
+	all, err := p.spread(r, texts)
+	if err != nil {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("the gate was not asked: %v", err))
+		return nil
+	}
+	for i := range p.Mixture {
+		p.Mixture[i].Published = published[p.Mixture[i].Section]
+	}
+	if len(published) > 0 {
+		p.Warnings = append(p.Warnings, "some sections are not at hand; their sizes are those that the register names")
+	}
+	if r.Base.Model != "" {
+		all = append(all, rights.Use{Section: "base model " + r.Base.Name, License: r.Base.License, Base: true})
 	}
 	d := rights.Gate(all, flow.policy())
 	p.Rights = &d
 	return nil
 }
 
-// allowedOnly leaves out the uses that the corpus stage would drop.
-func allowedOnly(all []rights.Use, policy rights.Policy) []rights.Use {
-	var kept []rights.Use
-	for _, u := range all {
-		if u.Base || rights.Gate([]rights.Use{u}, policy).Allowed {
-			kept = append(kept, u)
+// readSource counts the documents of one source by section, licence and claims.
+func readSource(r *recipe.Recipe, s recipe.Source) (PlannedSource, []plannedText, error) {
+	planned := PlannedSource{Path: s.Path}
+	one := *r
+	one.Data.Sources = []recipe.Source{s}
+	corpora, err := (&Flow{Recipe: &one}).openSources()
+	if err != nil {
+		planned.Problem = err.Error()
+		return planned, nil, nil
+	}
+	var texts []plannedText
+	for _, c := range corpora {
+		for _, section := range c.Sections {
+			uses := map[string]*rights.Use{}
+			for d, err := range section.Documents() {
+				if err != nil {
+					return planned, nil, err
+				}
+				planned.Documents++
+				planned.Bytes += int64(len(d.Text))
+				addUse(uses, d.Section, d.License, d.Claims, int64(len(d.Text)), 0, d.ID)
+			}
+			for _, u := range flattenUses(uses) {
+				texts = append(texts, plannedText{u, s.Role, cmp.Or(section.Language, s.Language)})
+			}
 		}
 	}
-	return kept
+	return planned, texts, nil
+}
+
+// publishedSizes are the sections of a register that a source of the recipe asks for, with the sizes published for them.
+func publishedSizes(reg *register.Register, s recipe.Source) []plannedText {
+	var out []plannedText
+	for _, x := range reg.Sources {
+		for _, section := range x.Sections {
+			wanted := s.Section == section || slices.Contains(s.Sections, section) || s.Section == "" && len(s.Sections) == 0 && s.Format == "gigaword"
+			if !wanted || slices.Contains(s.Exclude, section) || x.Size.Characters == 0 {
+				continue
+			}
+			u := rights.Use{Section: section, Documents: x.Size.Documents, Bytes: x.Size.Characters}
+			out = append(out, plannedText{u, s.Role, cmp.Or(s.Language, x.Language)})
+		}
+	}
+	return out
 }
 
 // Write prints the plan for people.
@@ -240,6 +293,8 @@ func (p *Plan) Write(w io.Writer) {
 		}
 	}
 	if p.Rights != nil {
+		fmt.Fprintln(w)
+		writeMixture(w, p.Mixture)
 		fmt.Fprintln(w)
 		writeDecision(w, *p.Rights)
 	}

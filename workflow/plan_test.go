@@ -5,11 +5,13 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"ravn/internal/builtin"
 	"ravn/recipe"
+	"ravn/rights"
 	"ravn/shard"
 )
 
@@ -69,10 +71,37 @@ func TestPlanOfTheJanuaryRunWarns(t *testing.T) {
 		t.Errorf("%d parameters", p.Params)
 	}
 	all := strings.Join(p.Warnings, "\n")
-	for _, want := range []string{"no replay", "no warm-up", "documents run into each other", "not removed from the training text", "folder is not there yet", "gate was not asked"} {
+	for _, want := range []string{"no replay", "no warm-up", "documents run into each other", "not removed from the training text", "folder is not there yet", "sizes are those that the register names"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no warning says %q:\n%s", want, all)
 		}
+	}
+}
+
+// TestPlanOfTheJanuaryRunIsHeld: with the public claims side by side, five sections need a person first.
+func TestPlanOfTheJanuaryRunIsHeld(t *testing.T) {
+	t.Setenv("DAGW", "")
+	t.Setenv("MISTRAL", "")
+	r, err := recipe.Load("../recipes/munin-7b-alpha.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := CheckRights(r, RightsOptions{Date: "2026-11-25"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var held []string
+	for _, f := range c.Decision.Findings {
+		if f.Verdict != rights.Allowed {
+			held = append(held, f.Section)
+		}
+	}
+	if want := []string{"hest", "ft", "tv2r", "wikibooks", "wikisource"}; !slices.Equal(held, want) || c.Refusal() == nil {
+		t.Errorf("held %v, want %v", held, want)
+	}
+	// hest by the published sizes: 1193.7 of 4502.8 million characters.
+	if f := c.Decision.Findings[0]; math.Abs(f.Share-1193.7/4502.79) > 1e-3 {
+		t.Errorf("hest has share %g", f.Share)
 	}
 }
 

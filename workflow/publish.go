@@ -83,9 +83,20 @@ func (f *Flow) release(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	in = inputs(in, f.Folder.Outputs("train"), f.Folder.Outputs("eval"), f.Folder.Outputs("shards"))
+	said, err := f.rightsInput()
+	if err != nil {
+		return err
+	}
+	in = inputs(in, said, f.Folder.Outputs("train"), f.Folder.Outputs("eval"), f.Folder.Outputs("shards"))
 	return f.once("release", in, []string{"release"}, func(*run.StageRun) (string, error) {
-		r, err := Release(ctx, f.Folder.Dir, "")
+		if err := f.keepRegister(); err != nil {
+			return "", err
+		}
+		o, err := f.releaseOptions()
+		if err != nil {
+			return "", err
+		}
+		r, err := release.Build(ctx, *o)
 		if err != nil {
 			return "", err
 		}
@@ -93,8 +104,12 @@ func (f *Flow) release(ctx context.Context) error {
 	})
 }
 
-// Release builds the release of a finished run in dir; out "" is its folder release.
-func Release(ctx context.Context, dir, out string) (*release.Folder, error) {
+// Release builds the release of a finished run in dir; out "" is its folder release. It is judged as o says: by the
+// register that the run folder holds, unless another is named.
+func Release(ctx context.Context, dir, out string, ro RightsOptions) (*release.Folder, error) {
+	if err := ro.Validate(); err != nil {
+		return nil, err
+	}
 	folder, err := run.Open(dir)
 	if err != nil {
 		return nil, err
@@ -103,7 +118,7 @@ func Release(ctx context.Context, dir, out string) (*release.Folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Flow{Recipe: r, Folder: folder}
+	f := &Flow{Recipe: r, Folder: folder, Options: Options{Rights: ro}}
 	o, err := f.releaseOptions()
 	if err != nil {
 		return nil, err
@@ -211,7 +226,10 @@ func (f *Flow) uses() ([]rights.Use, []string, error) {
 			language[d.Language] += seen[i]
 		}
 	}
-	all := flattenUses(uses)
+	all, err := f.ruled(flattenUses(uses))
+	if err != nil {
+		return nil, nil, err
+	}
 	if f.Recipe.Base.Model != "" {
 		all = append(all, rights.Use{Section: "base model " + f.Recipe.Base.Name, License: f.Recipe.Base.License, Base: true})
 	}

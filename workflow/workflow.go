@@ -26,6 +26,7 @@ type Options struct {
 	Threads  int // 0 uses all processors
 	Progress *progress.Reporter
 	Until    string // name of the last stage to run; "" runs all
+	Rights   RightsOptions
 }
 
 // Flow is a recipe at work in a run folder.

@@ -47,6 +47,7 @@ type Commands struct {
 	Run         RunCmd         `cmd:"" help:"The whole way on your recipe; a stage whose inputs have not changed is skipped."`
 	Plan        PlanCmd        `cmd:"" help:"What a recipe will cost, and whether its result could be released, before it starts."`
 	Corpus      CorpusCmd      `cmd:"" help:"Documents in, kept documents and a ledger out."`
+	Rights      RightsCmd      `cmd:"" help:"The register of sources, licence claims and agreements; what a recipe may become."`
 	Tokenizer   TokenizerCmd   `cmd:"" help:"Train, encode, decode, statistics."`
 	Train       TrainCmd       `cmd:"" help:"Only the training of a recipe (and what it needs); resumes by itself."`
 	Generate    GenerateCmd    `cmd:"" help:"Text from a model."`

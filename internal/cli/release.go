@@ -16,6 +16,8 @@ var bootstrapOptions = stats.BootstrapOptions{Seed: 17}
 type ReleaseCmd struct {
 	Dir    string `arg:"" name:"run" type:"existingdir" help:"Run folder."`
 	Out    string `help:"Folder to write; default RUN/release."`
+	Date   string `help:"Day on which it is released, YYYY-MM-DD; default today. Agreements are held to it."`
+	Rights string `help:"Register to judge by; default the one that the run was made with."`
 	Verify bool   `help:"Only check the checksums of a release folder (RUN/release, or --out)."`
 	JSON   bool   `name:"json" help:"Print the gate's decision as JSON."`
 }
@@ -41,7 +43,7 @@ func (c *ReleaseCmd) Run(ctx context.Context, s *Streams) error {
 		_, err := fmt.Fprintf(s.Out, "%s: every file is as it was released\n", dir)
 		return err
 	}
-	r, err := workflow.Release(ctx, c.Dir, c.Out)
+	r, err := workflow.Release(ctx, c.Dir, c.Out, workflow.RightsOptions{Date: c.Date, Register: c.Rights})
 	if err != nil {
 		return err
 	}
