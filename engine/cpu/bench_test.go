@@ -37,9 +37,10 @@ func BenchmarkStep(b *testing.B) {
 		{"M", shapeM, 4, 512, nil},
 		{"L", shapeL, 2, 512, nil},
 	} {
-		for _, threads := range []int{1, 2} {
-			b.Run(fmt.Sprintf("%s/threads=%d", bc.name, threads), func(b *testing.B) {
-				e := newEngine(b, model.Init(bc.c, 1), Options{Threads: threads, MaxTokens: bc.B * bc.T, MaxRow: bc.T})
+		for i := range 4 {
+			threads, precision := 1+i%2, []model.DType{model.F32, model.BF16}[i/2]
+			b.Run(fmt.Sprintf("%s/%s/threads=%d", bc.name, precision, threads), func(b *testing.B) {
+				e := newEngine(b, model.Init(bc.c, 1), Options{Threads: threads, MaxTokens: bc.B * bc.T, MaxRow: bc.T, Precision: precision})
 				data := batch(bc.c, 1, bc.B, bc.T)
 				if bc.docs != nil {
 					documents(bc.docs...)(data)
