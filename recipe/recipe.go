@@ -139,6 +139,9 @@ type Release struct {
 	Purpose    string `yaml:"purpose"`              // "release" or "research"
 	ShareAlike string `yaml:"share_alike"`          // "allow" or "refuse"
 	ModelName  string `yaml:"model_name,omitempty"` // on the card; default the recipe's name
+	Provider   string `yaml:"provider,omitempty"`   // who publishes the model, for the documents of the release
+	Contact    string `yaml:"contact,omitempty"`    // address of the provider
+	URL        string `yaml:"url,omitempty"`        // page of the model; default its name on the hub
 }
 
 // Default is a recipe with every default; a file is read over it.

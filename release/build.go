@@ -43,13 +43,20 @@ func Build(ctx context.Context, o Options) (*Folder, error) {
 	}
 	defer os.RemoveAll(tmp)
 	for _, name := range names {
-		if err := place(ctx, filepath.Join(o.Checkpoint, name), filepath.Join(tmp, name)); err != nil {
+		to := name
+		if strings.HasPrefix(name, "LICENSE") { // of the base; the release has one of its own
+			to = "BASE-" + name
+		}
+		if err := place(ctx, filepath.Join(o.Checkpoint, name), filepath.Join(tmp, to)); err != nil {
 			return nil, fmt.Errorf("release: %w", err)
 		}
 	}
 	out := &Folder{Dir: o.Out, License: decision.License, Decision: decision, Limitations: limitations(&o, &decision)}
 	if err := writeTexts(tmp, &o, out); err != nil {
 		return nil, fmt.Errorf("release: %w", err)
+	}
+	if err := consistent(tmp); err != nil {
+		return nil, err
 	}
 	if secrets, err := scan(tmp); err != nil {
 		return nil, fmt.Errorf("release: %w", err)
@@ -169,6 +176,18 @@ func writeTexts(dir string, o *Options, out *Folder) error {
 		files = map[string][]byte{}
 	}
 	files["README.md"], files["DATA.json"], files["ATTRIBUTION.md"] = card, data, attribution(o, &out.Decision)
+	files["LICENSE"], files["DATA.md"] = licenseText(o, out), dataTable(o, &out.Decision)
+	summary := newTrainingContent(o, out)
+	out.Open = summary.Open
+	files["TRAINING-CONTENT.md"] = summary.markdown()
+	for name, write := range map[string]func() ([]byte, error){
+		"spdx.json": func() ([]byte, error) { return spdx(o, out) }, "croissant.json": func() ([]byte, error) { return croissant(o, out) },
+		"TRAINING-CONTENT.json": func() ([]byte, error) { return writeJSON(summary) },
+	} {
+		if files[name], err = write(); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		path := filepath.Join(dir, name)
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -202,7 +221,8 @@ func dataSheet(o *Options, out *Folder) ([]byte, error) {
 		Contamination []Contamination `json:"contamination"`
 		Limitations   []string        `json:"limitations"`
 		Version       string          `json:"ravn_version,omitempty"`
-	}{o.Name, o.Small, o.Policy, out.Decision, byLicense(&out.Decision), o.Base, o.Training, o.Results, o.Contamination, out.Limitations, o.Version}
+		Sources       []Source        `json:"sources,omitempty"`
+	}{o.Name, o.Small, o.Policy, out.Decision, byLicense(&out.Decision), o.Base, o.Training, o.Results, o.Contamination, out.Limitations, o.Version, o.Sources}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -223,12 +243,16 @@ func attribution(o *Options, d *rights.Decision) []byte {
 		}
 	}
 	b.WriteString("\nAll sources:\n\n")
+	seen := map[string]bool{}
 	for _, f := range d.Findings {
-		fmt.Fprintf(&b, "- %s: %s (%s)", f.Section, f.License, f.Class)
+		line := fmt.Sprintf("- %s: %s (%s)", f.Section, f.License, f.Class)
 		for _, duty := range f.Duties {
-			b.WriteString("; " + duty)
+			line += "; " + duty
 		}
-		b.WriteString("\n")
+		if !seen[line] {
+			b.WriteString(line + "\n")
+		}
+		seen[line] = true
 	}
 	return []byte(b.String())
 }

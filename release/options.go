@@ -29,6 +29,11 @@ type Options struct {
 	Uses   []rights.Use // everything the model was made from, the base model among it
 	Policy rights.Policy
 
+	Sources  []Source         // what is known about the sections beyond their licences
+	Provider Provider         // who publishes
+	URL      string           // of the model's page, where there is one
+	Removed  map[string]int64 // documents that were removed before training, by reason
+
 	Languages     []string // codes of what it was trained on, most first: da, en
 	Base          Base
 	Training      Training
@@ -104,6 +109,7 @@ type Folder struct {
 	License     string
 	Decision    rights.Decision
 	Limitations []string
+	Open        []string // what a person has to fill in before it is published
 	Files       []string // names in SHA256SUMS
 }
 
@@ -147,6 +153,9 @@ func (o *Options) Validate() error {
 	if strings.ContainsAny(o.Name, "\n\r") {
 		bad("the name %q has a line break", o.Name)
 	}
+	if err := rights.CheckDate(o.Policy.Date); err != nil || o.Policy.Date == "" {
+		bad("the day of the release, %q, is needed as YYYY-MM-DD", o.Policy.Date)
+	}
 	if len(o.Languages) == 0 {
 		bad("no languages")
 	}
@@ -166,4 +175,7 @@ func (o *Options) Validate() error {
 	return errors.Join(errs...)
 }
 
-var reserved = map[string]bool{"README.md": true, "ATTRIBUTION.md": true, "DATA.json": true, "SHA256SUMS": true, "config.json": true}
+var reserved = map[string]bool{
+	"README.md": true, "ATTRIBUTION.md": true, "DATA.json": true, "DATA.md": true, "LICENSE": true, "SHA256SUMS": true, "config.json": true,
+	"spdx.json": true, "croissant.json": true, "TRAINING-CONTENT.md": true, "TRAINING-CONTENT.json": true,
+}

@@ -45,7 +45,7 @@ func options(t *testing.T) Options {
 			{Section: "da-opskrifter", License: "cc-by-4.0", Documents: 10, Bytes: 8913, Tokens: 4000, Examples: []string{"da-opskrifter_rugbroed"}},
 			{Section: "quickstart-en", License: "Apache-2.0", Base: true},
 		},
-		Policy: rights.Policy{Purpose: "release", ShareAlike: "allow"}, Languages: []string{"da", "en"},
+		Policy: rights.Policy{Purpose: "release", ShareAlike: "allow", Date: "2026-11-25"}, Languages: []string{"da", "en"},
 		Base:     Base{Name: "quickstart-en", License: "Apache-2.0", Here: true},
 		Training: Training{Parameters: 920_000, Steps: 120, Tokens: 245_760, SeqTokens: 128, BatchTokens: 2048, Schedule: "cosine", PeakLR: 2e-3, Seed: 17, Hardware: "2 cores", Hours: 0.02, KWh: 0.0006, EnergyHow: "30 W assumed"},
 		Results: []Result{
@@ -93,7 +93,10 @@ func TestBuild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{".eval_results/ravn.yaml", "ATTRIBUTION.md", "DATA.json", "README.md", "config.json", "model.safetensors", "tokenizer.json"}
+	want := []string{
+		".eval_results/ravn.yaml", "ATTRIBUTION.md", "DATA.json", "DATA.md", "LICENSE", "README.md", "TRAINING-CONTENT.json", "TRAINING-CONTENT.md",
+		"config.json", "croissant.json", "model.safetensors", "spdx.json", "tokenizer.json",
+	}
 	if !slices.Equal(f.Files, want) || f.License != "Apache-2.0" {
 		t.Errorf("files %v under %s, want %v under Apache-2.0", f.Files, f.License, want)
 	}

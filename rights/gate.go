@@ -217,7 +217,7 @@ func (d *Decision) credit(u Use, l License) {
 		who = cmp.Or(u.Terms.Attribution, who)
 	}
 	if u.Base {
-		who = "base: " + who
+		who = "base: " + strings.TrimPrefix(who, "base model ")
 	}
 	line := who + ", " + l.Name
 	if l.URL != "" {

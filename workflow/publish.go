@@ -151,6 +151,14 @@ func (f *Flow) releaseOptions() (*release.Options, error) {
 		Small: small, Uses: uses, Policy: f.policy(), Languages: languages, Results: results,
 		Base: release.Base{Name: base.Name, License: base.License, Hash: base.Hash, Here: base.Steps > 0},
 	}
+	o.Provider, o.URL = release.Provider{Name: f.Recipe.Release.Provider, Contact: f.Recipe.Release.Contact}, f.Recipe.Release.URL
+	o.Removed = map[string]int64{}
+	for reason, n := range sum.Total.Reasons {
+		o.Removed[reason] = n.Documents
+	}
+	if o.Sources, err = f.releaseSources(sum); err != nil {
+		return nil, err
+	}
 	for _, b := range sum.Benchmarks {
 		o.Contamination = append(o.Contamination, release.Contamination{Dataset: b.Name, Items: b.Checked, Hit: b.Hit, Action: b.Action})
 	}

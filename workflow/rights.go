@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ravn/internal/atomicfile"
+	"ravn/pipeline"
 	"ravn/recipe"
 	"ravn/release"
 	"ravn/rights"
@@ -253,4 +254,42 @@ func (p *Plan) spread(r *recipe.Recipe, texts []plannedText) ([]rights.Use, erro
 		}
 	}
 	return uses, nil
+}
+
+// releaseSources is what a release says about each section: from the register where there is one, and the file that the
+// corpus stage wrote, with the hash that the shards were made from.
+func (f *Flow) releaseSources(sum *pipeline.Summary) ([]release.Source, error) {
+	reg, err := f.register()
+	if err != nil {
+		return nil, err
+	}
+	info, err := shard.ReadInfo(f.Folder.ShardsDir())
+	if err != nil {
+		return nil, err
+	}
+	var out []release.Source
+	for _, s := range sum.Sections {
+		x := release.Source{Section: s.Name, Language: s.Language, File: "sections/" + s.Name + ".jsonl.zst"}
+		if in := info.Section(s.Name); in != nil {
+			x.FileSHA256 = in.Source
+		}
+		if stat, err := os.Stat(filepath.Join(f.Folder.CorpusDir(), filepath.FromSlash(x.File))); err == nil {
+			x.FileBytes = stat.Size()
+		}
+		if reg != nil {
+			if r := reg.Source(s.Name); r != nil {
+				x.Title, x.Content, x.Kind, x.Origin, x.Holders, x.Period, x.Collected = r.Title, r.Content, r.Kind, r.Origin, r.Holders, r.Period, r.Collected
+				x.Language = cmp.Or(x.Language, r.Language)
+				x.PersonalData = r.PersonalData.Level
+				if r.PersonalData.Note != "" && x.PersonalData != "none" {
+					x.PersonalData += ": " + r.PersonalData.Note
+				}
+				for _, v := range r.Reservations {
+					x.Reservations = append(x.Reservations, fmt.Sprintf("%s at %s, read %s: %s", v.Signal, v.Where, v.Read, map[bool]string{true: "reserved", false: "not reserved"}[v.Reserved]))
+				}
+			}
+		}
+		out = append(out, x)
+	}
+	return out, nil
 }

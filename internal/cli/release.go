@@ -50,6 +50,9 @@ func (c *ReleaseCmd) Run(ctx context.Context, s *Streams) error {
 	if c.JSON {
 		return s.JSON(r)
 	}
-	_, err = fmt.Fprintf(s.Out, "released to %s as %s\n", r.Dir, r.License)
-	return err
+	fmt.Fprintf(s.Out, "released to %s as %s\n", r.Dir, r.License)
+	for _, open := range r.Open {
+		fmt.Fprintf(s.Out, "to be filled in before it is published: %s\n", open)
+	}
+	return nil
 }
