@@ -347,3 +347,9 @@ func (s *rowScratch) multiply(in *Input, vecs, at, n int) {
 	}
 	s.t = rowTile{}
 }
+
+// Row writes the numbers of row r to dst (In).
+func (w *Weight) Row(dst []float32, r int) {
+	size := w.Format.RowBytes(w.In)
+	widenRow(dst[:w.In], w.Data[r*size:][:size], w.Format)
+}

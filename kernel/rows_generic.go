@@ -175,3 +175,23 @@ func tileBlocksGeneric(t *rowTile) {
 		}
 	}
 }
+
+// widenRow writes the numbers of a stored row.
+func widenRow(dst []float32, row []byte, f Format) {
+	for i := range dst {
+		switch f {
+		case FormatF32:
+			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(row[4*i:]))
+		case FormatF16:
+			dst[i] = fromF16(binary.LittleEndian.Uint16(row[2*i:]))
+		case FormatBF16:
+			dst[i] = FromBF16(binary.LittleEndian.Uint16(row[2*i:]))
+		case FormatQ8:
+			b := row[i/quantBlock*34:]
+			dst[i] = fromF16(binary.LittleEndian.Uint16(b)) * float32(int8(b[2+i%quantBlock]))
+		case FormatQ4:
+			b := row[i/quantBlock*18:]
+			dst[i] = fromF16(binary.LittleEndian.Uint16(b)) * float32(int(b[2+i%16]>>(i%quantBlock/16*4)&15)-8)
+		}
+	}
+}

@@ -24,7 +24,8 @@ type Options struct {
 	Inference bool        // without gradients and moments
 	Precision model.DType // of the operands of products with weights, in training and Loss: F32 (or empty), or BF16; all else is float32
 	Recompute bool        // keep only the input of each block and compute the rest again on the way back: the same bits, less memory, a third more work
-	OneCopy   bool        // sessions read the weights as they are, without a second copy turned for them: half the memory, slower
+
+	Interleaved bool // rows of q and k stand as in GGUF: a head's rotary pairs are (2i, 2i+1) rather than (i, i+D/2); for Open
 }
 
 // Engine is a decoder with its memory. Its methods may be called from several goroutines; all but sessions wait for
@@ -48,7 +49,7 @@ type Engine struct {
 	head         *head
 	train        *training // nil for inference
 	free         sessionWorks
-	turned       turned
+	stored       stored // what sessions read
 }
 
 // New makes an engine of w, whose parameters it takes over without copying.
@@ -71,6 +72,7 @@ func New(w *model.Weights, o Options) (*Engine, error) {
 	if e.w, err = view(w.Config, w.Params); err != nil {
 		return nil, err
 	}
+	e.stored = storedParams(&s, &e.w)
 	e.pool = kernel.NewPool(o.Threads)
 	e.ropes = &ropes{d: s.D, theta: w.Config.RopeTheta, scale: s.scale()}
 	if o.MaxTokens > 0 {
@@ -190,7 +192,6 @@ func (e *Engine) SetState(s model.State) error {
 		return fmt.Errorf("engine/cpu: state has %d parameters and moments of %d and %d, the model has %d", len(s.Params), len(s.M), len(s.V), n)
 	}
 	copy(e.params, s.Params)
-	e.turned.fresh.Store(false)
 	if e.train != nil {
 		clear(e.train.grads)
 		clear(e.train.m)
@@ -222,7 +223,6 @@ func (e *Engine) Update(u model.Update) error {
 	if u.Step < 1 {
 		return fmt.Errorf("engine/cpu: update: step is %d, the first is 1", u.Step)
 	}
-	e.turned.fresh.Store(false)
 	for _, r := range e.runs {
 		kernel.AdamW(e.pool, e.params[r.from:r.to], t.grads[r.from:r.to], t.m[r.from:r.to], t.v[r.from:r.to], adamW(u), r.decay)
 	}

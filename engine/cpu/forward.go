@@ -32,9 +32,8 @@ type work struct {
 	embed  []float32 // (V, C), for embedTask
 	tokens []int32
 	from   []float32 // for copyTask
-	prod   product   // for panelTask
 
-	embedTask, attendTask, swigluTask, copyTask, panelTask func(i int)
+	embedTask, attendTask, swigluTask, copyTask func(i int)
 }
 
 // newWork allocates buffers for rows of s. Those that training keeps for each layer are left to it.
@@ -44,7 +43,7 @@ func newWork(s *shape, rows, threads int) *work {
 	for range threads {
 		w.scratch <- &scratch{}
 	}
-	w.embedTask, w.attendTask, w.swigluTask, w.copyTask, w.panelTask = w.embedRows, w.attendSpan, w.swigluRows, w.copyRows, w.productPanel
+	w.embedTask, w.attendTask, w.swigluTask, w.copyTask = w.embedRows, w.attendSpan, w.swigluRows, w.copyRows
 	return w
 }
 

@@ -218,7 +218,7 @@ func TestLevels(t *testing.T) {
 		if level == kernel.Level() {
 			continue
 		}
-		cmd := exec.Command(os.Args[0], "-test.run", "^(TestAgainstReference|TestBF16AgainstReference|TestRecomputeChangesNothing|TestThreadsDoNotMatter|TestRowsDoNotSeeEachOther|TestSession.*)$")
+		cmd := exec.Command(os.Args[0], "-test.run", "^(TestAgainstReference|TestBF16AgainstReference|TestRecomputeChangesNothing|TestThreadsDoNotMatter|TestRowsDoNotSeeEachOther|TestSession.*|TestStored.*)$")
 		cmd.Env = append(os.Environ(), fmt.Sprintf("RAVN_CPU=%s", level))
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", level, err, out)

@@ -123,10 +123,14 @@ func (e *Engine) checkPiece(before []Piece, p *Piece) error {
 // sessionWork is the memory of one pass of sessions.
 type sessionWork struct {
 	*work
-	ids    []int32
-	parts  []part
-	logits []float32 // (sessionRows, V) scratch, when the rows wanted are not one stretch
-	copy   func(i int)
+	ids         []int32
+	parts       []part
+	logits      []float32 // (sessionRows, V) scratch, when the rows wanted are not one stretch
+	input       kernel.Input
+	group, rest [3]kernel.Product // of multiply
+	table       *kernel.Weight    // for lookup
+
+	copy, untwine, lookup func(i int)
 }
 
 // part is n rows of a pass that belong to one session, from row on; its positions begin at from.
@@ -154,7 +158,7 @@ func (f *sessionWorks) take(e *Engine) *sessionWork {
 	w := &sessionWork{work: newWork(e.shape, sessionRows, e.pool.Threads()), ids: make([]int32, sessionRows)}
 	w.x, w.qkv = make([]float32, sessionRows*e.C), make([]float32, sessionRows*e.QKV)
 	w.att, w.gu = make([]float32, sessionRows*e.Q), make([]float32, sessionRows*2*e.F)
-	w.copy = w.cacheRows
+	w.copy, w.untwine, w.lookup = w.cacheRows, w.untwineRows, w.lookupRows
 	return w
 }
 
@@ -187,18 +191,13 @@ func (w *sessionWork) flush(e *Engine) {
 	if w.n == 0 {
 		return
 	}
-	t := e.sessionWeights()
-	w.lookup(t.embed, w.ids)
-	for l := range t.layers {
-		ly := &t.layers[l]
+	w.table = &e.stored.embed
+	w.run(w.chunks(), w.lookup)
+	for l := range e.stored.layers {
 		w.l = l
-		w.project(ly)
-		w.run(len(w.parts), w.copy)
-		w.attention()
-		w.mixed(ly, nil)
-		w.mlp(ly, nil)
+		w.layer(e, &e.stored.layers[l])
 	}
-	w.head(t)
+	w.head(e)
 	w.n, w.parts, w.spans = 0, w.parts[:0], w.spans[:0]
 }
 
@@ -228,7 +227,7 @@ func (s *Session) keys(l int) (k, v keys) {
 
 // head writes the logits that are wanted. Their rows of x are brought together first, so that the head's weights are
 // read once.
-func (w *sessionWork) head(t *tensors) {
+func (w *sessionWork) head(e *Engine) {
 	rows, last := 0, -1
 	for i, pt := range w.parts {
 		for r := pt.wanted; r < pt.n; r++ {
@@ -248,8 +247,8 @@ func (w *sessionWork) head(t *tensors) {
 		}
 		dst = w.logits
 	}
-	kernel.RMSNorm(w.pool, w.xn, w.rstd, w.x, t.norm, rows, w.C, w.eps)
-	w.product(dst, w.xn, &t.head, rows, false)
+	kernel.RMSNorm(w.pool, w.xn, w.rstd, w.x, e.stored.norm, rows, w.C, w.eps)
+	w.multiply(w.xn, rows, kernel.Product{W: &e.stored.head, C: dst, Stride: w.V})
 	if alone {
 		return
 	}
