@@ -52,6 +52,7 @@ type Data struct {
 	SeqTokens     int             `yaml:"seq_tokens"`       // T, tokens of a training row
 	Separators    string          `yaml:"separators"`       // "bos_eos", "eos" or "none" (the 2024 run)
 	AcrossDocs    bool            `yaml:"across_documents"` // attention and targets cross documents in a row (the 2024 run)
+	Cleaning      `yaml:",inline"`
 }
 
 // Source is a folder or file of documents.
@@ -151,6 +152,7 @@ func Default() Recipe {
 		Data: Data{
 			Rights: "keep", HeldoutShare: 0.01, MinCharacters: 20, MinWords: 3, Dedup: true,
 			Decontaminate: Decontamination{Action: "drop"}, SeqTokens: 512, Separators: "bos_eos",
+			Cleaning: Cleaning{MemoryMB: 1024},
 		},
 		Train:   Phase{Options: train.DefaultOptions()},
 		Eval:    Eval{Mode: "ravn", Iterations: 10, HeldoutBytes: 100_000},
@@ -291,6 +293,7 @@ func (r *Recipe) Validate() error {
 	}
 	oneOf("data.rights", r.Data.Rights, "drop", "keep")
 	oneOf("data.separators", r.Data.Separators, "bos_eos", "eos", "none")
+	r.Data.Cleaning.validate(bad)
 	oneOf("data.decontaminate.action", r.Data.Decontaminate.Action, "drop", "mark")
 	if r.Data.HeldoutShare < 0 || r.Data.HeldoutShare >= 1 {
 		bad("data.heldout_share %g must lie in [0, 1)", r.Data.HeldoutShare)

@@ -42,6 +42,7 @@ func (f *Flow) corpus(ctx context.Context) error {
 		sum, err := pipeline.Build(ctx, sources, pipeline.Options{
 			Out: f.Folder.CorpusDir(), Stages: stages, HeldoutShare: f.Recipe.Data.HeldoutShare, Seed: f.Recipe.Seed,
 			Workers: f.Threads, Progress: f.Progress, Key: buildKey(in),
+			MemoryBytes: int64(f.Recipe.Data.MemoryMB) << 20,
 		})
 		if err != nil {
 			return "", err
@@ -66,7 +67,7 @@ func buildKey(in map[string]string) string {
 // corpusInputs hashes what the corpus is made of: the recipe's words and the files' contents.
 func (f *Flow) corpusInputs() (map[string]string, error) {
 	d := f.Recipe.Data
-	in, err := hashed("recipe", []any{d.Sources, d.Rights, d.HeldoutShare, d.MinCharacters, d.MinWords, d.MaxCharacters, d.Dedup, d.Decontaminate, f.Recipe.Release, f.Recipe.Seed})
+	in, err := hashed("recipe", []any{d.Sources, d.Rights, d.HeldoutShare, d.MinCharacters, d.MinWords, d.MaxCharacters, d.Dedup, d.Decontaminate, d.Cleaned(), f.Recipe.Release, f.Recipe.Seed})
 	if err != nil {
 		return nil, err
 	}
@@ -165,6 +166,11 @@ func (f *Flow) judges() ([]pipeline.Stage, error) {
 		stages = append(stages, &rightsStage{policy: f.policy(), register: reg, seen: map[string]pipeline.Verdict{}})
 	}
 	stages = append(stages, filter.New(filter.Options{MinChars: d.MinCharacters, MinWords: d.MinWords, MaxChars: d.MaxCharacters}))
+	quality, err := filter.NewQuality(d.Filters...)
+	if err != nil {
+		return nil, err
+	}
+	stages = append(stages, quality)
 	if d.Dedup {
 		stages = append(stages, dedup.NewExact(dedup.Options{}))
 	}

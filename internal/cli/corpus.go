@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sort"
 
 	"ravn/pipeline"
+	"ravn/pipeline/filter"
 	"ravn/workflow"
 )
 
@@ -47,10 +50,14 @@ func (c *CorpusBuildCmd) Run(ctx context.Context, s *Streams) error {
 type CorpusStatsCmd struct {
 	Dir  string `arg:"" name:"folder" type:"existingdir" help:"Run folder, or its folder corpus/."`
 	JSON bool   `name:"json" help:"As JSON."`
+
+	WhatIf []string `name:"what-if" placeholder:"preset=NAME,..." sep:"none" help:"What presets of filters would drop, from the scores in the ledger: preset=fineweb2-da,top_2_gram=0.4,off=new_line_ratio,except=ft. Repeat to compose."`
 }
 
 // Help is shown under --help.
-func (c *CorpusStatsCmd) Help() string { return "Example:\n  ravn corpus stats runs/quickstart" }
+func (c *CorpusStatsCmd) Help() string {
+	return "Example:\n  ravn corpus stats runs/quickstart\n  ravn corpus stats runs/quickstart --what-if preset=fineweb2-da"
+}
 
 // Run prints.
 func (c *CorpusStatsCmd) Run(s *Streams) error {
@@ -58,7 +65,49 @@ func (c *CorpusStatsCmd) Run(s *Streams) error {
 	if workflow.IsRun(dir) {
 		dir = filepath.Join(dir, "corpus")
 	}
+	if len(c.WhatIf) > 0 {
+		return c.whatIf(s, dir)
+	}
 	return corpusStats(s, dir, c.JSON)
+}
+
+// whatIf answers from the ledger alone.
+func (c *CorpusStatsCmd) whatIf(s *Streams, dir string) error {
+	var specs []filter.Spec
+	for _, text := range c.WhatIf {
+		spec, err := filter.ParseSpec(text)
+		if err != nil {
+			return usageError{err}
+		}
+		specs = append(specs, spec)
+	}
+	sum, err := pipeline.ReadSummary(filepath.Join(dir, "summary.json"))
+	if err != nil {
+		return err
+	}
+	rows, err := pipeline.ReadLedger(filepath.Join(dir, "documents.parquet"))
+	if err != nil {
+		return err
+	}
+	w, err := filter.NewWhatIf(rows, sum.Scores, specs...)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return s.JSON(w)
+	}
+	fmt.Fprintf(s.Out, "%-20s %10s %10s %10s %10s %14s %10s\n", "section", "in", "kept now", "would keep", "would drop", "bytes dropped", "newly lost")
+	for _, x := range append(w.Sections, w.Total) {
+		fmt.Fprintf(s.Out, "%-20s %10d %10d %10d %10d %14d %10d\n", x.Name, x.In.Documents, x.Now.Documents, x.Kept.Documents, x.Dropped.Documents, x.Dropped.Bytes, x.Lost.Documents)
+	}
+	fmt.Fprintf(s.Out, "\n%-24s %22s %14s %26s\n", "rule", "documents, first rule", "bytes", "documents, rule alone")
+	for _, r := range slices.Sorted(maps.Keys(w.Total.Rules)) {
+		fmt.Fprintf(s.Out, "%-24s %22d %14d %26d\n", r, w.Total.Reasons[r].Documents, w.Total.Reasons[r].Bytes, w.Total.Rules[r])
+	}
+	for _, warning := range w.Warnings {
+		fmt.Fprintf(s.Out, "\nwarning: %s\n", warning)
+	}
+	return nil
 }
 
 func corpusStats(s *Streams, dir string, asJSON bool) error {

@@ -10,7 +10,7 @@ import (
 
 // Spec names a preset and what is changed in it.
 type Spec struct {
-	Preset   string             `yaml:"preset" json:"preset"`
+	Preset   string             `yaml:"preset" json:"preset"`                         // gopher-quality, gopher-repetition, c4, fineweb, fineweb2-da, fineweb2-nb, fineweb2-sv, fineweb2-en, dfm-1, dfm-1-lines
 	Language string             `yaml:"language,omitempty" json:"language,omitempty"` // of the stop words; "" is the preset's own
 	Set      map[string]float64 `yaml:"set,omitempty" json:"set,omitempty"`           // limits by name of the rule
 	Off      []string           `yaml:"off,omitempty" json:"off,omitempty"`           // rules that are left out
@@ -52,6 +52,11 @@ type ruleSet struct {
 	spec  Spec
 	rules []Rule
 	lines int // the score that counts the lines which the preset removes; 0 for none
+}
+
+// covers says whether the preset is for a section.
+func (r *ruleSet) covers(section string) bool {
+	return !slices.Contains(r.spec.Except, section) && (len(r.spec.Sections) == 0 || slices.Contains(r.spec.Sections, section))
 }
 
 // preset is a published set of rules.
@@ -192,14 +197,4 @@ func (s Spec) resolve() (ruleSet, error) {
 	}
 	out.rules = slices.DeleteFunc(out.rules, func(r Rule) bool { return slices.Contains(s.Off, r.Name) })
 	return out, errors.Join(errs...)
-}
-
-// First returns the first rule that scores, in the order of Scores, break. NaN breaks none.
-func First(rules []Rule, scores []float32) (Rule, bool) {
-	for _, r := range rules {
-		if r.score < len(scores) && r.breaks(float64(scores[r.score])) {
-			return r, true
-		}
-	}
-	return Rule{}, false
 }

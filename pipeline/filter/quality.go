@@ -174,7 +174,7 @@ func (q *Quality) Examine(x *pipeline.Doc) pipeline.Verdict {
 	v := pipeline.Keep
 	hints := q.measure(x)
 	for _, r := range q.rules {
-		if slices.Contains(r.spec.Except, x.Section) || len(r.spec.Sections) > 0 && !slices.Contains(r.spec.Sections, x.Section) {
+		if !r.covers(x.Section) {
 			continue
 		}
 		for _, rule := range r.rules {
@@ -184,7 +184,7 @@ func (q *Quality) Examine(x *pipeline.Doc) pipeline.Verdict {
 		}
 	}
 	for _, r := range q.rules {
-		if v.Keep && r.lines != 0 && !slices.Contains(r.spec.Except, x.Section) && (len(r.spec.Sections) == 0 || slices.Contains(r.spec.Sections, x.Section)) {
+		if v.Keep && r.lines != 0 && r.covers(x.Section) {
 			takeLines(x, r.lines, hints)
 		}
 	}

@@ -251,3 +251,72 @@ func BenchmarkQuality(b *testing.B) {
 		q.Examine(x)
 	}
 }
+
+// What a preset would drop, reckoned from scores, is what it drops.
+func TestWhatIfAgreesWithTheStage(t *testing.T) {
+	lines := strings.Split(good, "\n")
+	texts := map[string]string{
+		"god": good, "kort": lines[0], "liste": strings.ReplaceAll(good, " ", "\n"), "gentaget": good + " " + lines[0] + " " + lines[1],
+		"tal": good + strings.Repeat(" 17", 30),
+	}
+	var names []string
+	for _, s := range append([]string{"filter.x"}, filter.Scores...) {
+		names = append(names, "quality."+s)
+	}
+	names[0] = "langid.score"
+	for _, specs := range [][]filter.Spec{{{Preset: "fineweb2-da"}}, {{Preset: "gopher-repetition"}, {Preset: "dfm-1", Except: []string{"tal"}}}, {{Preset: "fineweb2-da", Set: map[string]float64{"min_doc_words": 5}}}} {
+		var rows []pipeline.Row
+		want := map[string]int64{}
+		for _, name := range slices.Sorted(func(yield func(string) bool) {
+			for k := range texts {
+				if !yield(k) {
+					return
+				}
+			}
+		}) {
+			q, err := filter.NewQuality(specs...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := pipeline.NewDoc(&corpus.Document{ID: name, Section: name, Text: texts[name]})
+			v := q.Examine(x)
+			if !v.Keep {
+				want[v.Reason]++
+			}
+			r := pipeline.Row{ID: name, Section: name, Verdict: "keep", Scores: []float32{0}}
+			for i := range filter.Scores {
+				r.Scores = append(r.Scores, float32(x.Scored(i)))
+			}
+			rows = append(rows, r)
+		}
+		w, err := filter.NewWhatIf(rows, names, specs...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]int64{}
+		for k, c := range w.Total.Reasons {
+			got[k] = c.Documents
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) || len(want) == 0 || w.Total.In.Documents != 5 || w.Total.Kept.Documents+w.Total.Dropped.Documents != 5 || w.Total.Lost != w.Total.Dropped {
+			t.Errorf("%v: got %v, want %v (%+v)", specs, got, want, w.Total)
+		}
+	}
+	if _, err := filter.NewWhatIf(nil, []string{"langid.score"}); err == nil || !strings.Contains(err.Error(), "no quality scores") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestParseSpec(t *testing.T) {
+	s, err := filter.ParseSpec("preset=fineweb2-da,top_2_gram=0.4,off=new_line_ratio,except=ft")
+	if err != nil || s.Preset != "fineweb2-da" || s.Set["top_2_gram"] != 0.4 || s.Off[0] != "new_line_ratio" || s.Except[0] != "ft" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if s, err = filter.ParseSpec("c4"); err != nil || s.Preset != "c4" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	for text, want := range map[string]string{"preset=x": "not known", "c4,y": "not NAME=VALUE", "c4,min_num_sentences=mange": `"mange" is not a number`, "c4,z=1": "no rule \"z\""} {
+		if _, err := filter.ParseSpec(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", text, err, want)
+		}
+	}
+}
