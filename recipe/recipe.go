@@ -325,8 +325,8 @@ func (r *Recipe) Validate() error {
 		bad("base.train is for a new decoder; base.model is taken as it is")
 	}
 	if p := r.Base.Phase; p != nil {
-		if p.From != "" || p.Schedule.StartAtBase {
-			bad("base.train: from and schedule.start_at_base are for the continued training")
+		if p.From != "" || p.Schedule.StartAtBase || p.Guard != nil {
+			bad("base.train: from, guard and schedule.start_at_base are for the continued training")
 		}
 		r.checkPhase("base.train", *p, bad)
 	}
@@ -404,6 +404,26 @@ func (r *Recipe) Resolved() ([]byte, error) {
 		return nil, fmt.Errorf("recipe: %w", err)
 	}
 	return out, nil
+}
+
+// Deciding is the phase without what has no say in the numbers.
+func (p Phase) Deciding() Phase {
+	p.Options = p.Options.Deciding()
+	return p
+}
+
+// Deciding is the part of the recipe that decides what training does, as YAML.
+func (r *Recipe) Deciding() (string, error) {
+	base := r.Base
+	if base.Phase != nil {
+		p := base.Phase.Deciding()
+		base.Phase = &p
+	}
+	out, err := yaml.MarshalWithOptions(Recipe{Name: r.Name, Seed: r.Seed, Data: r.Data, Tokenizer: r.Tokenizer, Base: base, Train: r.Train.Deciding()}, yaml.Indent(2))
+	if err != nil {
+		return "", fmt.Errorf("recipe: %w", err)
+	}
+	return string(out), nil
 }
 
 // Hash is of any part of a recipe: the SHA-256 of its YAML, in hex.

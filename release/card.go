@@ -78,6 +78,7 @@ func card(o *Options, out *Folder) ([]byte, error) {
 	writeLimitations(&b, out)
 	writeUse(&b, o)
 	writeTraining(&b, o)
+	writeGuard(&b, o.Guard)
 	writeData(&b, o, out)
 	if o.Version != "" {
 		fmt.Fprintf(&b, "\nWritten by ravn %s from the measurements of the run. `sha256sum -c SHA256SUMS` checks the files.\n", o.Version)
@@ -243,6 +244,31 @@ func writeTraining(b *bytes.Buffer, o *Options) {
 		row("training FLOPs, 6·N·D", fmt.Sprintf("%.2g", 6*float64(t.Parameters)*float64(t.Tokens)))
 	}
 	b.WriteString("\n")
+}
+
+// writeGuard says what training was not allowed to take away, and whether it did.
+func writeGuard(b *bytes.Buffer, g *Guard) {
+	b.WriteString("## What was retained\n\n")
+	if g == nil {
+		b.WriteString("Nothing was watched during training: no limit was set on what the base may lose.\n\n")
+		return
+	}
+	b.WriteString("Bits per byte of held-out text at the last evaluation of the training, against the base, paired by document; lower is better.\n\n| held-out text | change, 95 % interval | documents | limit | |\n|---|---|---|---|---|\n")
+	words := map[string]string{"within": "within", "above": "above the limit, not told apart from it", "warned": "above the limit", "beyond": "**beyond the limit**"}
+	for _, r := range g.Rows {
+		limit := "none"
+		if r.Limit != nil {
+			limit = fmt.Sprintf("%+.2f %%", 100**r.Limit)
+		}
+		fmt.Fprintf(b, "| %s | %+.2f %% [%+.2f, %+.2f] | %d | %s | %s |\n", cell(r.Group), 100*r.Change, 100*r.Low, 100*r.High, r.Documents, limit, words[r.State])
+	}
+	b.WriteString("\n")
+	for _, a := range g.Actions {
+		fmt.Fprintf(b, "- %s\n", a)
+	}
+	if len(g.Actions) > 0 {
+		b.WriteString("\n")
+	}
 }
 
 func writeData(b *bytes.Buffer, o *Options, out *Folder) {

@@ -37,6 +37,7 @@ type Options struct {
 	Languages     []string // codes of what it was trained on, most first: da, en
 	Base          Base
 	Training      Training
+	Guard         *Guard // nil: nothing was watched during training
 	Results       []Result
 	Contamination []Contamination
 	Limitations   []string          // beyond those that are computed
@@ -50,6 +51,23 @@ type Base struct {
 	License string `json:"license,omitempty"`
 	Hash    string `json:"hash,omitempty"`         // SHA-256 of its weights
 	Here    bool   `json:"trained_here,omitempty"` // trained in the same run, not fetched: the card then names no hub model
+}
+
+// Guard is the record of what was watched during training.
+type Guard struct {
+	Rows    []Guarded `json:"rows"`
+	Actions []string  `json:"actions,omitempty"` // what the guard did, a sentence each
+}
+
+// Guarded is one group of held-out text at the last evaluation.
+type Guarded struct {
+	Group     string   `json:"group"`  // language, or language/source
+	Change    float64  `json:"change"` // of bits per byte, relative to the base, paired by document
+	Low       float64  `json:"low"`    // 95 %
+	High      float64  `json:"high"`
+	Documents int      `json:"documents"`
+	Limit     *float64 `json:"limit,omitempty"` // nil: watched, without limit
+	State     string   `json:"state,omitempty"` // "within", "above", "warned", "beyond"
 }
 
 // Training is what happened. Zero means not known and is printed so.

@@ -74,3 +74,6 @@ func betaInc(a, b, x float64) float64 {
 	}
 	return front * (f - 1)
 }
+
+// StudentQuantile is the quantile of Student's t with df degrees of freedom.
+func StudentQuantile(p, df float64) float64 { return tQuantile(p, df) }

@@ -89,10 +89,9 @@ func emptyBatch(rows, t int) (*model.Batch, []int32) {
 	return b, owner
 }
 
-// Measure scores every document and sums by language and source, and by language.
-func (h *Heldout) Measure(e Engine) ([]Measured, error) {
+// Score is the loss of every document in nats, in their order.
+func (h *Heldout) Score(e Engine) ([]float64, error) {
 	nll := make([]float64, len(h.texts))
-	count := make([]int64, len(h.texts))
 	var out []float32
 	for i, b := range h.batches {
 		if len(out) < b.B*b.T {
@@ -104,10 +103,14 @@ func (h *Heldout) Measure(e Engine) ([]Measured, error) {
 		for p, n := range h.owners[i] {
 			if n >= 0 {
 				nll[n] += float64(out[p])
-				count[n]++
 			}
 		}
 	}
+	return nll, nil
+}
+
+// Sum adds the scores of documents by language and source, and by language.
+func (h *Heldout) Sum(nll []float64) []Measured {
 	sums := map[[2]string]*Measured{}
 	for n, t := range h.texts {
 		for _, key := range [][2]string{{t.Language, ""}, {t.Language, t.Source}} {
@@ -116,7 +119,7 @@ func (h *Heldout) Measure(e Engine) ([]Measured, error) {
 				m = &Measured{Language: key[0], Source: key[1]}
 				sums[key] = m
 			}
-			m.NLL, m.Tokens, m.Bytes, m.Documents = m.NLL+nll[n], m.Tokens+count[n], m.Bytes+int64(t.Bytes), m.Documents+1
+			m.NLL, m.Tokens, m.Bytes, m.Documents = m.NLL+nll[n], m.Tokens+int64(len(t.Tokens)-1), m.Bytes+int64(t.Bytes), m.Documents+1
 			if t.Source == "" {
 				break
 			}
@@ -132,5 +135,5 @@ func (h *Heldout) Measure(e Engine) ([]Measured, error) {
 		}
 		return all[i].Source < all[k].Source
 	})
-	return all, nil
+	return all
 }

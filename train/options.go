@@ -3,6 +3,7 @@ package train
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"ravn/model"
 )
@@ -23,13 +24,20 @@ type Options struct {
 	ValidateEvery   int      `yaml:"validate_every,omitempty" json:"validate_every"`     // steps between held-out losses; also at step 0 and the end
 	CheckpointEvery int      `yaml:"checkpoint_every,omitempty" json:"checkpoint_every"` // steps between checkpoints; also at the end
 	KeepCheckpoints int      `yaml:"keep_checkpoints,omitempty" json:"keep_checkpoints"` // newest kept; 2
+
+	CheckpointMinutes float64 `yaml:"checkpoint_minutes,omitempty" json:"checkpoint_minutes,omitempty"` // also a checkpoint after so many minutes without one; 0 is never
+	KeepEvery         int     `yaml:"keep_every,omitempty" json:"keep_every,omitempty"`                 // checkpoints at multiples of so many steps are kept for good; 0 keeps none
+	TimeLimit         string  `yaml:"time_limit,omitempty" json:"time_limit,omitempty"`                 // such as 55m or 11h30m: a call stops before it with a checkpoint, and the next one goes on
+	OnNaN             string  `yaml:"on_nan,omitempty" json:"on_nan"`                                   // "stop" (default), or "skip": leave out the update of a batch whose loss or gradient is no number, three in succession at most
+	Spikes            *Spikes `yaml:"spikes,omitempty" json:"spikes,omitempty"`                         // what a loss spike is and what is done about it; without it none is looked for
+	Guard             *Guard  `yaml:"guard,omitempty" json:"guard,omitempty"`                           // what of the base may not be lost; without it nothing is watched
 }
 
 // DefaultOptions are AdamW's customary numbers; Steps, RowsPerStep and the peak rate are for the recipe to say.
 func DefaultOptions() Options {
 	return Options{
 		Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1, ClipNorm: 1, KeepCheckpoints: 2,
-		Precision: "fp32", Recompute: "none",
+		Precision: "fp32", Recompute: "none", OnNaN: "stop",
 		Schedule: Schedule{Kind: "cosine", FloorShare: 0.1},
 	}
 }
@@ -46,6 +54,37 @@ func (o *Options) Fill() {
 	if o.CheckpointEvery == 0 {
 		o.CheckpointEvery = max(1, o.Steps/5)
 	}
+	if o.OnNaN == "" {
+		o.OnNaN = "stop"
+	}
+	if o.Spikes != nil {
+		o.Spikes.fill()
+	}
+	if o.Guard != nil {
+		o.Guard.fill(o)
+	}
+}
+
+// Deciding is o without what has no say in the numbers: when checkpoints are
+// written, which are kept, when a call ends, and what is computed twice for want of memory.
+func (o Options) Deciding() Options {
+	o.CheckpointEvery, o.KeepCheckpoints, o.CheckpointMinutes, o.KeepEvery, o.TimeLimit, o.Recompute = 0, 0, 0, 0, "", ""
+	return o
+}
+
+// timeLimit is TimeLimit as a duration; 0 has none.
+func (o Options) timeLimit() (time.Duration, error) {
+	if o.TimeLimit == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(o.TimeLimit)
+	if err == nil && d <= 0 {
+		err = errors.New("it is not positive")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("time_limit %q: %w (write it as 55m or 11h30m)", o.TimeLimit, err)
+	}
+	return d, nil
 }
 
 // Validate reports everything about o that cannot be followed.
@@ -81,6 +120,25 @@ func (o Options) Validate() error {
 	}
 	if o.ValidateEvery < 0 || o.CheckpointEvery < 0 || o.KeepCheckpoints < 1 {
 		bad("validate_every %d and checkpoint_every %d must not be negative, keep_checkpoints %d at least 1", o.ValidateEvery, o.CheckpointEvery, o.KeepCheckpoints)
+	}
+	if o.CheckpointMinutes < 0 || o.KeepEvery < 0 {
+		bad("checkpoint_minutes %g and keep_every %d must not be negative", o.CheckpointMinutes, o.KeepEvery)
+	}
+	if _, err := o.timeLimit(); err != nil {
+		errs = append(errs, err)
+	}
+	if o.OnNaN != "stop" && o.OnNaN != "skip" {
+		bad("on_nan %q is unknown (stop, skip)", o.OnNaN)
+	}
+	if o.Spikes != nil {
+		if err := o.Spikes.Validate(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if o.Guard != nil {
+		if err := o.Guard.Validate(); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	if err := o.Schedule.Validate(o.Steps); err != nil {
 		errs = append(errs, err)

@@ -6,12 +6,11 @@ package train
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
-	"sort"
 	"strings"
 	"time"
 
@@ -29,14 +28,15 @@ type Engine interface {
 	GradNorm() float64
 	Update(u model.Update) error
 	Loss(nll []float32, b *model.Batch) error
+	DropGradients() // forgets what Accumulate has added up
 	State() model.State
 	SetState(s model.State) error
 }
 
 // Source gives the batch of any step, the first being 1, and says which documents are in it. Sources with the same
-// Hash give the same batches.
+// HashTo of a step give the same batches up to it.
 type Source interface {
-	Hash() string
+	HashTo(step int) string
 	Batch(step int) (*model.Batch, error)
 	Spans(step int) ([]shard.Span, error)
 }
@@ -50,14 +50,23 @@ type Job struct {
 	Source     Source
 	Heldout    *Heldout          // nil measures nothing
 	RecipeHash string            // of everything that decides the numbers; a checkpoint of another is refused
+	Recipe     string            // the same as text, resolved, so that a refusal can say what differs
+	BaseHash   string            // of the base's weights; a branch has to have the same base
 	From       string            // checkpoint to branch off from, its weights, moments and step; "" begins at step 0
 	Files      map[string][]byte // tokenizer files, put into every checkpoint
 	Progress   *progress.Reporter
+
+	// Raise is the source where replay's share is multiplied by factor behind each of the steps of after; nil when it
+	// cannot be raised.
+	Raise func(after []int, factor float64) (Source, error)
+	// Save writes a checkpoint; nil is checkpoint.Save.
+	Save func(dir string, cfg *model.Config, s model.State, meta checkpoint.Meta, files map[string][]byte) error
+	Now  func() time.Time // nil is time.Now; only limits of time and timings.jsonl ask it
 }
 
 // Result is what a finished job ended with.
 type Result struct {
-	Steps      int        `json:"steps"`
+	Steps      int        `json:"steps"`       // fewer than planned where the guard ended the run early
 	Checkpoint string     `json:"checkpoint"`  // folder of the last step
 	Loss       float64    `json:"loss"`        // of the last step, nats per token
 	First      []Measured `json:"first"`       // held-out losses before the first step
@@ -80,18 +89,52 @@ func (d *Diverged) Error() string {
 		d.Step, d.Loss, d.GradNorm, strings.Join(d.Documents, ", "))
 }
 
-// Interrupted says that the job was stopped on request, after a checkpoint.
+// Interrupted says that the job was stopped on request or for its time limit, after a checkpoint.
 type Interrupted struct {
 	Step, Steps int
 	Checkpoint  string
+	Limit       string // the time limit that was reached; "" when it was stopped on request
 }
 
 func (i *Interrupted) Error() string {
-	return fmt.Sprintf("train: stopped at step %d of %d; checkpoint %s (run the same command again to go on)", i.Step, i.Steps, i.Checkpoint)
+	why := ""
+	if i.Limit != "" {
+		why = " for time_limit " + i.Limit
+	}
+	return fmt.Sprintf("train: stopped%s at step %d of %d; checkpoint %s (run the same command again to go on)", why, i.Step, i.Steps, i.Checkpoint)
 }
 
-// orderKey is where a checkpoint says which order its batches came from.
-const orderKey = "order"
+// Paused says that the disk is full. Everything up to Checkpoint is whole.
+type Paused struct {
+	Step       int
+	Checkpoint string // the newest; "" when there is none yet
+	Err        error
+}
+
+func (p *Paused) Error() string {
+	from := "there is no checkpoint yet, so it begins anew"
+	if p.Checkpoint != "" {
+		from = "it goes on from " + p.Checkpoint + ", which is whole"
+	}
+	return fmt.Sprintf("train: step %d: the disk is full, so the run is paused: %v (make room and run the same command again; %s)", p.Step, p.Err, from)
+}
+
+func (p *Paused) Unwrap() error { return p.Err }
+
+// Extra keys of a checkpoint: the order its batches came from, the recipe as text, the base.
+const (
+	orderKey  = "order"
+	recipeKey = "recipe"
+	baseKey   = "base"
+)
+
+// RecipeOf is the recipe, as text, that a checkpoint was trained by; "" when it does not say.
+func RecipeOf(meta checkpoint.Meta) string { return meta.Extra[recipeKey] }
+
+// Leavings are the names of all that a job leaves in its folder.
+func Leavings() []string {
+	return []string{"checkpoints", "events.jsonl", "timings.jsonl", outcomeName, baseName}
+}
 
 // Root is the folder that holds the checkpoints of a job in dir.
 func Root(dir string) string { return filepath.Join(dir, "checkpoints") }
@@ -106,7 +149,16 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	if err := j.Options.Validate(); err != nil {
 		return nil, fmt.Errorf("train: %w", err)
 	}
-	start := time.Now()
+	limit, err := j.Options.timeLimit()
+	if err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	if j.Options.Guard != nil {
+		if err := j.Options.Guard.check(j.Heldout); err != nil {
+			return nil, err
+		}
+	}
+	start := j.now()
 	at, meta, err := j.resume()
 	if err != nil {
 		return nil, err
@@ -125,36 +177,54 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	}
 	defer timings.Close()
 
-	l := &loop{Job: j, events: events, timings: timings, tokens: meta.Tokens}
-	res := &Result{Steps: j.Options.Steps, ResumedAt: at}
-	if at == 0 {
-		if err := l.validate(0); err != nil {
-			return nil, err
-		}
-		if at, err = l.branch(); err != nil {
-			return nil, err
-		}
+	l := &loop{Job: j, events: events, timings: timings, tokens: meta.Tokens, saved: at, savedAt: start}
+	res := &Result{ResumedAt: at}
+	if err := l.begin(&at, meta); err != nil {
+		return nil, l.paused(at, err)
+	}
+	if l.state.Stopped > 0 {
+		return nil, l.breached(l.state.Stopped)
 	}
 	tokensBefore := l.tokens
-	task := j.Progress.Start("train "+j.Name, int64(j.Options.Steps-at), "steps")
-	for step := at + 1; step <= j.Options.Steps; step++ {
-		if ctx.Err() != nil {
-			return nil, l.interrupt(step-1, at)
+	task := j.Progress.Start("train "+j.Name, int64(l.end()-at), "steps")
+	slowest := time.Duration(0)
+	for step := at + 1; step <= l.end(); step++ {
+		began := j.now()
+		outOfTime := limit > 0 && began.Add(2*slowest).Sub(start) > limit && step > at+1
+		if ctx.Err() != nil || outOfTime {
+			err := l.interrupt(step - 1)
+			var stopped *Interrupted
+			if outOfTime && errors.As(err, &stopped) {
+				stopped.Limit = j.Options.TimeLimit
+			}
+			return nil, l.paused(step-1, err)
 		}
 		if err := l.step(step); err != nil {
-			return nil, err
+			return nil, l.paused(step, err)
 		}
+		slowest = max(slowest, j.now().Sub(began)) // of a step with all that belongs to it: evaluation, checkpoint
 		task.Note(fmt.Sprintf("loss %.3f", l.loss))
 		task.Add(1)
 	}
 	task.Done()
-	res.Checkpoint, res.Loss = StepDir(j.Dir, j.Options.Steps), l.loss
-	res.Seconds = time.Since(start).Seconds()
+	if err := l.writeOutcome(true); err != nil {
+		return nil, l.paused(l.end(), err)
+	}
+	res.Steps, res.Loss = l.end(), l.loss
+	res.Checkpoint = StepDir(j.Dir, res.Steps)
+	res.Seconds = j.now().Sub(start).Seconds()
 	res.TokensPerS = float64(l.tokens-tokensBefore) / max(res.Seconds, 1e-9)
-	if err := timings.Write("train", j.Options.Steps, "seconds", res.Seconds, "tokens_per_second", res.TokensPerS); err != nil {
+	if err := timings.Write("train", res.Steps, "seconds", res.Seconds, "tokens_per_second", res.TokensPerS); err != nil {
 		return nil, err
 	}
 	return res, j.fillResult(res)
+}
+
+func (j *Job) now() time.Time {
+	if j.Now != nil {
+		return j.Now()
+	}
+	return time.Now()
 }
 
 // fillResult reads first and last held-out losses, and the last loss, from the events: they may be an earlier call's.
@@ -170,11 +240,11 @@ func (j *Job) fillResult(res *Result) error {
 			if e.Step == 0 {
 				res.First = append(res.First, m)
 			}
-			if e.Step == j.Options.Steps {
+			if e.Step == res.Steps {
 				res.Last = append(res.Last, m)
 			}
 		case "step":
-			if e.Step == j.Options.Steps {
+			if e.Step == res.Steps {
 				res.Loss, _ = e.Float("loss")
 			}
 		}
@@ -209,10 +279,23 @@ func (j *Job) resume() (int, checkpoint.Meta, error) {
 		return 0, meta, err
 	}
 	if meta.RecipeHash != j.RecipeHash {
-		return 0, meta, fmt.Errorf("train: %s was written under another recipe (hash %.12s, this one is %.12s) (undo the change, or choose another --out folder)", dir, meta.RecipeHash, j.RecipeHash)
+		text := ""
+		if was := meta.Extra[recipeKey]; was != "" && j.Recipe != "" {
+			text = "\n\t" + strings.Join(Differences(was, j.Recipe), "\n\t") + "\n\t"
+		}
+		return 0, meta, fmt.Errorf("train: %s was written under another recipe (hash %.12s, this one is %.12s) %s(undo the change, or choose another --out folder)", dir, meta.RecipeHash, j.RecipeHash, text)
 	}
-	if was := meta.Extra[orderKey]; was != j.Source.Hash() {
-		return 0, meta, fmt.Errorf("train: %s was trained on other batches (order %.12s, this one is %.12s): the shards, the mixture or the seed have changed (undo the change, or choose another --out folder)", dir, was, j.Source.Hash())
+	if j.Options.Guard != nil && meta.Extra[guardKey] != "" {
+		var s guardState
+		if err := json.Unmarshal([]byte(meta.Extra[guardKey]), &s); err != nil {
+			return 0, meta, fmt.Errorf("train: %s: state.json: guard: %w", dir, err)
+		}
+		if err := j.raise(s.Raised); err != nil {
+			return 0, meta, err
+		}
+	}
+	if was, is := meta.Extra[orderKey], j.Source.HashTo(meta.Step); was != is {
+		return 0, meta, fmt.Errorf("train: %s was trained on other batches (order %.12s, this one is %.12s): the shards, the mixture or the seed have changed (undo the change, or choose another --out folder)", dir, was, is)
 	}
 	if cfg.NumParams() != j.Engine.Config().NumParams() {
 		return 0, meta, fmt.Errorf("train: %s holds %d parameters, the engine %d", dir, cfg.NumParams(), j.Engine.Config().NumParams())
@@ -221,157 +304,6 @@ func (j *Job) resume() (int, checkpoint.Meta, error) {
 		return 0, meta, fmt.Errorf("train: %s: %w", dir, err)
 	}
 	return meta.Step, meta, nil
-}
-
-// branch goes on from the checkpoint of another run, as for a decay from a stable phase, and returns its step.
-func (l *loop) branch() (int, error) {
-	if l.From == "" {
-		return 0, nil
-	}
-	cfg, state, meta, err := checkpoint.Load(l.From)
-	if err != nil {
-		return 0, err
-	}
-	if meta.Step >= l.Options.Steps {
-		return 0, fmt.Errorf("train: %s stands at step %d, so a run of %d steps from it has nothing to do (raise train.steps)", l.From, meta.Step, l.Options.Steps)
-	}
-	if n := l.Engine.Config().NumParams(); cfg.NumParams() != n {
-		return 0, fmt.Errorf("train: %s holds %d parameters, the base %d", l.From, cfg.NumParams(), n)
-	}
-	if err := l.Engine.SetState(state); err != nil {
-		return 0, fmt.Errorf("train: %s: %w", l.From, err)
-	}
-	if was := meta.Extra[orderKey]; was != l.Source.Hash() {
-		return 0, fmt.Errorf("train: %s was trained on other batches (order %.12s, this one is %.12s), so what this run has read could not be told (use the data, mixture and seed of that run)", l.From, was, l.Source.Hash())
-	}
-	l.tokens = meta.Tokens
-	if err := l.events.Write("branch", meta.Step, "recipe_hash", meta.RecipeHash); err != nil {
-		return 0, err
-	}
-	return meta.Step, l.validate(meta.Step)
-}
-
-// loop is the changing part of a running job.
-type loop struct {
-	*Job
-	events  *run.Events
-	timings *run.Events
-	tokens  int64
-	loss    float64
-}
-
-func (l *loop) step(step int) error {
-	o := l.Options
-	began := time.Now()
-	batch, err := l.Source.Batch(step)
-	if err != nil {
-		return fmt.Errorf("train: step %d: %w", step, err)
-	}
-	targets := batch.NumTargets()
-	if targets == 0 {
-		return fmt.Errorf("train: step %d: no token of the batch has a target (every document is one token long?)", step)
-	}
-	sum := 0.0
-	for _, micro := range Split(batch, o.MicroRows) {
-		nll, err := l.Engine.Accumulate(micro, 1/float32(targets))
-		if err != nil {
-			return fmt.Errorf("train: step %d: %w", step, err)
-		}
-		sum += nll
-	}
-	l.loss = sum / float64(targets)
-	norm := l.Engine.GradNorm()
-	if math.IsNaN(l.loss) || math.IsInf(l.loss, 0) || math.IsNaN(norm) || math.IsInf(norm, 0) {
-		return l.diverged(step, norm)
-	}
-	scale := 1.0
-	if norm > o.ClipNorm {
-		scale = o.ClipNorm / norm
-	}
-	lr := o.Schedule.LR(step, o.Steps)
-	err = l.Engine.Update(model.Update{Step: step, LR: lr, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, WeightDecay: o.WeightDecay, GradScale: scale})
-	if err != nil {
-		return fmt.Errorf("train: step %d: %w", step, err)
-	}
-	l.tokens += int64(batch.B * batch.T)
-	if err := l.events.Write("step", step, "loss", l.loss, "lr", lr, "grad_norm", norm, "targets", targets, "tokens", l.tokens); err != nil {
-		return err
-	}
-	if err := l.timings.Write("step", step, "seconds", time.Since(began).Seconds()); err != nil {
-		return err
-	}
-	if step%o.ValidateEvery == 0 || step == o.Steps {
-		if err := l.validate(step); err != nil {
-			return err
-		}
-	}
-	if step%o.CheckpointEvery == 0 || step == o.Steps {
-		return l.save(step)
-	}
-	return nil
-}
-
-func (l *loop) diverged(step int, norm float64) error {
-	d := &Diverged{Step: step, Loss: l.loss, GradNorm: norm}
-	spans, err := l.Source.Spans(step)
-	if err != nil {
-		return errors.Join(d, err)
-	}
-	seen := map[string]bool{}
-	for _, s := range spans {
-		if name := s.Section + "/" + s.Document; !seen[name] {
-			seen[name] = true
-			d.Documents = append(d.Documents, name)
-		}
-	}
-	sort.Strings(d.Documents)
-	return d
-}
-
-func (l *loop) validate(step int) error {
-	if l.Heldout == nil {
-		return nil
-	}
-	ms, err := l.Heldout.Measure(l.Engine)
-	if err != nil {
-		return fmt.Errorf("train: held-out loss at step %d: %w", step, err)
-	}
-	for _, m := range ms {
-		err := l.events.Write("valid", step, "language", m.Language, "source", m.Source, "nll", m.NLL, "tokens", m.Tokens,
-			"bytes", m.Bytes, "documents", m.Documents, "loss", m.Loss(), "bpb", m.BPB())
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (l *loop) save(step int) error {
-	if err := l.events.Sync(); err != nil {
-		return err
-	}
-	began := time.Now()
-	meta := checkpoint.Meta{Step: step, Tokens: l.tokens, RecipeHash: l.RecipeHash, EventsBytes: l.events.Size(), Stage: l.Name, Extra: map[string]string{orderKey: l.Source.Hash()}}
-	if err := checkpoint.Save(StepDir(l.Dir, step), l.Engine.Config(), l.Engine.State(), meta, l.Files); err != nil {
-		return err
-	}
-	if err := checkpoint.Prune(Root(l.Dir), l.Options.KeepCheckpoints); err != nil {
-		return err
-	}
-	return l.timings.Write("checkpoint", step, "seconds", time.Since(began).Seconds())
-}
-
-// interrupt leaves a checkpoint at the last finished step, unless one is there.
-func (l *loop) interrupt(step, resumed int) error {
-	if step == 0 {
-		return fmt.Errorf("train: stopped before the first step: %w", context.Canceled)
-	}
-	if step != resumed && step%l.Options.CheckpointEvery != 0 {
-		if err := l.save(step); err != nil {
-			return err
-		}
-	}
-	return &Interrupted{Step: step, Steps: l.Options.Steps, Checkpoint: StepDir(l.Dir, step)}
 }
 
 // Split cuts a batch into batches of at most rows rows, sharing its memory.

@@ -29,7 +29,7 @@ func tinyConfig() *model.Config {
 // engine return a loss that is no number.
 type pattern struct{ rows, t int }
 
-func (p pattern) Hash() string { return fmt.Sprintf("%d rows of %d", p.rows, p.t) }
+func (p pattern) HashTo(int) string { return fmt.Sprintf("%d rows of %d", p.rows, p.t) }
 
 func (p pattern) Batch(step int) (*model.Batch, error) {
 	b := &model.Batch{B: p.rows, T: p.t}
@@ -279,10 +279,11 @@ func TestOtherRecipeIsRefused(t *testing.T) {
 
 func TestHeldoutScoresEveryTokenOnce(t *testing.T) {
 	j := newJob(t, t.TempDir(), pattern{4, 16}, tinyOptions())
-	ms, err := j.Heldout.Measure(j.Engine)
+	scores, err := j.Heldout.Score(j.Engine)
 	if err != nil {
 		t.Fatal(err)
 	}
+	ms := j.Heldout.Sum(scores)
 	want := map[string]int64{"da/": 22, "da/adl": 19, "da/ft": 3, "en/": 4, "en/pep": 4}
 	for _, m := range ms {
 		if m.Tokens != want[m.Language+"/"+m.Source] {

@@ -213,11 +213,18 @@ func (f *Flow) openModel(role string) (eval.Model, error) {
 		}
 		return eval.OpenLocal(base.Path, eval.LocalOptions{Name: base.Name, Threads: f.Threads})
 	}
-	return eval.OpenLocal(f.resultDir(), eval.LocalOptions{Name: f.Recipe.Release.ModelName, Threads: f.Threads})
+	result, err := f.resultDir()
+	if err != nil {
+		return nil, err
+	}
+	return eval.OpenLocal(result, eval.LocalOptions{Name: f.Recipe.Release.ModelName, Threads: f.Threads})
 }
 
 // resultDir is the checkpoint that the continued training ended with.
-func (f *Flow) resultDir() string { return train.StepDir(f.Folder.Dir, f.Recipe.Train.Steps) }
+func (f *Flow) resultDir() (string, error) {
+	o, err := train.ReadOutcome(f.Folder.Dir, f.Recipe.Train.Steps)
+	return train.StepDir(f.Folder.Dir, o.Steps), err
+}
 
 // storedResult is a data set's record beside its predictions.
 type storedResult struct {

@@ -146,8 +146,12 @@ func (f *Flow) releaseOptions() (*release.Options, error) {
 	if err != nil {
 		return nil, err
 	}
+	result, err := f.resultDir()
+	if err != nil {
+		return nil, err
+	}
 	o := &release.Options{
-		Checkpoint: f.resultDir(), Out: f.Folder.ReleaseDir(), Name: f.Recipe.Release.ModelName, Note: f.Recipe.Note, Version: run.Version(),
+		Checkpoint: result, Out: f.Folder.ReleaseDir(), Name: f.Recipe.Release.ModelName, Note: f.Recipe.Note, Version: run.Version(),
 		Small: small, Uses: uses, Policy: f.policy(), Languages: languages, Results: results,
 		Base: release.Base{Name: base.Name, License: base.License, Hash: base.Hash, Here: base.Steps > 0},
 	}
@@ -162,12 +166,19 @@ func (f *Flow) releaseOptions() (*release.Options, error) {
 	for _, b := range sum.Benchmarks {
 		o.Contamination = append(o.Contamination, release.Contamination{Dataset: b.Name, Items: b.Checked, Hit: b.Hit, Action: b.Action})
 	}
+	if o.Guard, err = f.guardRecord(); err != nil {
+		return nil, err
+	}
 	o.Training, err = f.trainingFacts()
 	return o, err
 }
 
 func (f *Flow) trainingFacts() (release.Training, error) {
-	data, err := os.ReadFile(filepath.Join(f.resultDir(), "config.json"))
+	outcome, err := train.ReadOutcome(f.Folder.Dir, f.Recipe.Train.Steps)
+	if err != nil {
+		return release.Training{}, err
+	}
+	data, err := os.ReadFile(filepath.Join(train.StepDir(f.Folder.Dir, outcome.Steps), "config.json"))
 	if err != nil {
 		return release.Training{}, fmt.Errorf("workflow: the training is not finished: %w", err)
 	}
@@ -181,7 +192,7 @@ func (f *Flow) trainingFacts() (release.Training, error) {
 		return release.Training{}, err
 	}
 	facts := release.Training{
-		Parameters: int64(cfg.NumParams()), Steps: p.Steps, Tokens: int64(p.Steps * p.RowsPerStep * t), SeqTokens: t, BatchTokens: p.RowsPerStep * t,
+		Parameters: int64(cfg.NumParams()), Steps: outcome.Steps, Tokens: int64(outcome.Steps * p.RowsPerStep * t), SeqTokens: t, BatchTokens: p.RowsPerStep * t,
 		Schedule: fmt.Sprintf("%s, %d steps of warm-up, floor %g of the peak", p.Schedule.Kind, p.Schedule.WarmupSteps, p.Schedule.FloorShare),
 		PeakLR:   p.Schedule.PeakLR, Seed: f.Recipe.Seed, RecipeHash: hash,
 	}
@@ -206,7 +217,11 @@ func (f *Flow) uses() ([]rights.Use, []string, error) {
 		return nil, nil, err
 	}
 	seen := make([]int64, len(rows))
-	steps := map[string]int{continuedPhase: f.Recipe.Train.Steps}
+	outcome, err := train.ReadOutcome(f.Folder.Dir, f.Recipe.Train.Steps)
+	if err != nil {
+		return nil, nil, err
+	}
+	steps := map[string]int{continuedPhase: outcome.Steps}
 	if base := f.Recipe.Base.Phase; base != nil {
 		steps[basePhase] = base.Steps
 	}

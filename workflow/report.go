@@ -15,12 +15,20 @@ import (
 	"ravn/rights"
 	"ravn/run"
 	"ravn/shard"
+	"ravn/train"
 	"ravn/web"
 )
 
 // report writes report/index.html from the folder alone.
 func (f *Flow) report(context.Context) error {
 	in := inputs(f.Folder.Outputs("corpus"), f.Folder.Outputs("train"), f.Folder.Outputs("eval"), f.Folder.Outputs("leaderboard"), f.Folder.Outputs("release"))
+	if path := f.Folder.Path("outcome.json"); exists(path) {
+		h, err := run.HashFile(path)
+		if err != nil {
+			return err
+		}
+		in["outcome.json"] = h
+	}
 	return f.once("report", in, []string{"report/index.html"}, func(*run.StageRun) (string, error) {
 		page, err := f.page()
 		if err != nil {
@@ -38,7 +46,7 @@ func (f *Flow) report(context.Context) error {
 func (f *Flow) page() (*web.Report, error) {
 	m := f.Folder.Manifest()
 	r := &web.Report{
-		Name: f.Recipe.Name, Note: f.Recipe.Note, State: state(m), Version: m.Version,
+		Name: f.Recipe.Name, Note: f.Recipe.Note, State: f.state(m), Version: m.Version,
 		Machine: fmt.Sprintf("%s, %d cores, %s", m.Machine.CPU, m.Machine.Cores, m.Machine.Go),
 	}
 	for _, s := range m.Stages {
@@ -66,7 +74,11 @@ func (f *Flow) page() (*web.Report, error) {
 }
 
 // state says how far the run has come.
-func state(m *run.Manifest) string {
+func (f *Flow) state(m *run.Manifest) string {
+	o, err := train.ReadOutcome(f.Folder.Dir, f.Recipe.Train.Steps)
+	if err == nil && o.Stopped > 0 {
+		return fmt.Sprintf("stopped by the guard at step %d of %d", o.Stopped, f.Recipe.Train.Steps)
+	}
 	last := "nothing done yet"
 	for _, s := range m.Stages {
 		if s.Name == "report" {
@@ -260,7 +272,11 @@ func (f *Flow) pageTrace(r *web.Report) error {
 		return err
 	}
 	defer tr.Close()
-	step := (f.Recipe.Train.Steps + 1) / 2
+	outcome, err := train.ReadOutcome(f.Folder.Dir, f.Recipe.Train.Steps)
+	if err != nil {
+		return err
+	}
+	step := (outcome.Steps + 1) / 2
 	s, err := tr.Step(step, false)
 	if err != nil {
 		return err

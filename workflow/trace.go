@@ -11,6 +11,7 @@ import (
 	"ravn/run"
 	"ravn/shard"
 	"ravn/tokenizer"
+	"ravn/train"
 )
 
 // Trace answers what a finished or running training phase reads at which step, from the recipe and the shards alone.
@@ -61,7 +62,11 @@ func OpenTrace(dir, phase string) (*Trace, error) {
 	if err != nil {
 		return nil, err
 	}
-	steps := r.Train.Steps
+	outcome, err := train.ReadOutcome(folder.Dir, r.Train.Steps)
+	if err != nil {
+		return nil, err
+	}
+	steps := outcome.Steps
 	if phase == basePhase {
 		if r.Base.Phase == nil {
 			return nil, fmt.Errorf("workflow: the base of %s was not trained here", dir)

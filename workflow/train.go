@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"ravn/checkpoint"
 	"ravn/corpus"
@@ -35,7 +36,12 @@ type BaseFile struct {
 // base takes the recipe's base model, or trains one.
 func (f *Flow) base(ctx context.Context) error {
 	b := f.Recipe.Base
-	in, err := hashed("recipe", []any{b, f.Recipe.Seed})
+	said := b
+	if b.Phase != nil {
+		p := b.Phase.Deciding()
+		said.Phase = &p
+	}
+	in, err := hashed("recipe", []any{said, f.Recipe.Seed})
 	if err != nil {
 		return err
 	}
@@ -57,7 +63,7 @@ func (f *Flow) base(ctx context.Context) error {
 		if err != nil {
 			return "", err
 		}
-		res, err := f.phase(ctx, basePhase, f.Folder.Path("base"), *b.Phase, w, in)
+		res, err := f.phase(ctx, basePhase, f.Folder.Path("base"), *b.Phase, w, in, "")
 		if err != nil {
 			return "", err
 		}
@@ -198,7 +204,7 @@ func (f *Flow) train(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	in, err := hashed("recipe", f.Recipe.Train)
+	in, err := hashed("recipe", f.Recipe.Train.Deciding())
 	if err != nil {
 		return err
 	}
@@ -210,28 +216,33 @@ func (f *Flow) train(ctx context.Context) error {
 			return err
 		}
 	}
-	last := filepath.ToSlash(mustRel(f.Folder.Dir, train.StepDir(f.Folder.Dir, f.Recipe.Train.Steps)))
-	return f.once("train", in, []string{last, "events.jsonl"}, func(*run.StageRun) (string, error) {
+	outputs := []string{"", "events.jsonl", "outcome.json"}
+	return f.once("train", in, outputs, func(*run.StageRun) (string, error) {
 		w, err := weights.Load(base.Path)
 		if err != nil {
 			return "", err
 		}
-		res, err := f.phase(ctx, continuedPhase, f.Folder.Dir, f.Recipe.Train, w, in)
+		res, err := f.phase(ctx, continuedPhase, f.Folder.Dir, f.Recipe.Train, w, in, base.Hash)
 		if err != nil {
 			return "", err
 		}
+		outputs[0] = filepath.ToSlash(mustRel(f.Folder.Dir, res.Checkpoint)) // known only now: a guard may end the run early
 		return describePhase(w.Config, res), nil
 	})
 }
 
 // phase trains w in dir. A checkpoint of other inputs is refused by the job, so what lies in dir of an older recipe is
-// moved out of the way first.
-func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *model.Weights, in map[string]string) (*train.Result, error) {
+// moved out of the way first. base is the hash of the base's weights, "" where w is new.
+func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *model.Weights, in map[string]string, base string) (*train.Result, error) {
 	hash, err := recipe.Hash([]any{in, name})
 	if err != nil {
 		return nil, err
 	}
-	if err := clearStale(dir, hash); err != nil {
+	text, err := f.Recipe.Deciding()
+	if err != nil {
+		return nil, err
+	}
+	if err := f.clearStale(dir, hash, text); err != nil {
 		return nil, err
 	}
 	tok, err := tokenizer.Load(f.Folder.TokenizerDir())
@@ -269,9 +280,8 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 		}
 	}
 	job := &train.Job{
-		From: from,
-		Name: name, Dir: dir, Options: p.Options, Engine: engine, Source: order, Heldout: heldout,
-		RecipeHash: hash, Files: tok.Files(), Progress: f.Progress,
+		Name: name, Dir: dir, Options: p.Options, Engine: engine, Source: order, Heldout: heldout, From: from,
+		RecipeHash: hash, Recipe: text, BaseHash: base, Files: tok.Files(), Progress: f.Progress,
 	}
 	return job.Run(ctx)
 }
@@ -375,8 +385,8 @@ func describePhase(c *model.Config, r *train.Result) string {
 }
 
 // clearStale moves the checkpoints and events of another recipe in dir aside, where they are kept until somebody
-// removes them.
-func clearStale(dir, hash string) error {
+// removes them, and says what differs. With Options.Resume it refuses instead.
+func (f *Flow) clearStale(dir, hash, text string) error {
 	_, meta, err := checkpoint.Latest(train.Root(dir))
 	if errors.Is(err, os.ErrNotExist) || err == nil && meta.RecipeHash == hash {
 		return nil
@@ -384,14 +394,23 @@ func clearStale(dir, hash string) error {
 	if err != nil {
 		return err
 	}
+	differences := train.Differences(train.RecipeOf(meta), text)
+	if len(differences) == 0 {
+		differences = []string{"the recipe's text is the same: the data, the tokenizer or the base has changed"}
+	}
+	said := strings.Join(differences, "\n\t")
+	if f.Resume {
+		return fmt.Errorf("workflow: %s was trained as another recipe says, so it cannot be gone on with:\n\t%s\n\t(undo the change, or leave out --resume to begin anew: what is there is moved aside)", train.Root(dir), said)
+	}
 	aside := filepath.Join(dir, fmt.Sprintf("superseded-%.12s", meta.RecipeHash))
+	f.Progress.Logf("%-12s the recipe has changed, so training begins anew; what was there is moved to %s\n\t%s", "train", aside, said)
 	if err := os.RemoveAll(aside); err != nil {
 		return fmt.Errorf("workflow: %w", err)
 	}
 	if err := os.MkdirAll(aside, 0o755); err != nil {
 		return fmt.Errorf("workflow: %w", err)
 	}
-	for _, name := range []string{"checkpoints", "events.jsonl", "timings.jsonl"} {
+	for _, name := range train.Leavings() {
 		err := os.Rename(filepath.Join(dir, name), filepath.Join(aside, name))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("workflow: %w", err)

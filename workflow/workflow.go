@@ -19,6 +19,7 @@ import (
 	"ravn/internal/progress"
 	"ravn/recipe"
 	"ravn/run"
+	"ravn/train"
 )
 
 // Options are how to work, not what to work on: none of them changes a result.
@@ -26,6 +27,7 @@ type Options struct {
 	Threads  int // 0 uses all processors
 	Progress *progress.Reporter
 	Until    string // name of the last stage to run; "" runs all
+	Resume   bool   // refuse to begin training anew where the recipe has changed
 	Rights   RightsOptions
 }
 
@@ -97,7 +99,8 @@ func (f *Flow) Close() error { return f.Folder.Close() }
 
 // Run walks all stages, or those up to Until.
 //
-// A release that the gate refuses does not keep the report from being written; the refusal is returned at the end.
+// Neither a release that the gate refuses nor a run that the guard stops keeps the report from being written; the refusal
+// is returned at the end.
 func (f *Flow) Run(ctx context.Context) error {
 	var refused error
 	for _, s := range f.stages() {
@@ -108,6 +111,10 @@ func (f *Flow) Run(ctx context.Context) error {
 		if err != nil && s.name == "release" && IsRefusal(err) {
 			refused = err
 			err = nil
+		}
+		var breached *train.Breached
+		if errors.As(err, &breached) {
+			return errors.Join(err, f.report(ctx))
 		}
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"ravn/internal/progress"
 	"ravn/kernel"
 	"ravn/release"
+	"ravn/train"
 )
 
 // Exit codes of every command.
@@ -120,8 +121,9 @@ func newParser(c *Commands, s Streams) (*kong.Kong, error) {
 func exitCode(err error) int {
 	var refused *release.Refused
 	var usage usageError
+	var breached *train.Breached
 	switch {
-	case errors.As(err, &refused):
+	case errors.As(err, &refused), errors.As(err, &breached):
 		return ExitGate
 	case errors.As(err, &usage):
 		return ExitUsage

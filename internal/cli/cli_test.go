@@ -8,8 +8,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,7 +27,9 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"ravn": func() {
-			os.Exit(Main(context.Background(), os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+			defer stop()
+			os.Exit(Main(ctx, os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 		},
 	})
 }
@@ -298,6 +302,80 @@ func TestGateRefuses(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "report", "index.html")); err != nil {
 		t.Errorf("the report was not written: %v", err)
 	}
+}
+
+// TestGuardStopsAHarmfulRun continues the tiny base on Danish alone at a rate far too high: the guard stops it with exit
+// code 3 and the numbers, the report says so, and asking again says the same.
+func TestGuardStopsAHarmfulRun(t *testing.T) {
+	recipeFile := tiny(t)
+	data, err := os.ReadFile(recipeFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, after, _ := strings.Cut(string(data), "\ntrain:\n")
+	_, after, _ = strings.Cut(after, "\neval:")
+	before = strings.Replace(before, "{path: heldout/en.jsonl, language: en, max_documents: 2}", "{path: heldout/en.jsonl, language: en, max_bytes: 400}", 1)
+	harmful := before + `
+train:
+  mixture: [{section: "role:target", share: 1}]
+  steps: 60
+  rows_per_step: 4
+  schedule: {kind: constant, peak_lr: 0.05}
+  checkpoint_every: 5
+  guard: {retain: {en: 0.01}, every: 5, on_breach: stop}
+eval:` + after
+	if err := os.WriteFile(recipeFile, []byte(harmful), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "run")
+	for range 2 {
+		cmd := ravn("run", recipeFile, "--out", dir)
+		cmd.Run()
+		out := cmd.Stdout.(*bytes.Buffer).String()
+		if code := cmd.ProcessState.ExitCode(); code != ExitGate || !strings.Contains(out, "stopped by the guard") || !strings.Contains(out, "limit 1.00 %") {
+			t.Fatalf("exit code %d, want %d\n%s", code, ExitGate, out)
+		}
+	}
+	events, err := run.ReadEvents(filepath.Join(dir, "events.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := events[len(events)-1]
+	if action, _ := last.Text("action"); last.Kind != "breach" || action != "stop" || last.Step >= 60 {
+		t.Errorf("last event %s at step %d, action %q", last.Kind, last.Step, action)
+	}
+	page, err := os.ReadFile(filepath.Join(dir, "report", "index.html"))
+	if err != nil || !strings.Contains(string(page), "stopped by the guard") {
+		t.Errorf("the report does not say that the guard stopped the run: %v", err)
+	}
+}
+
+// TestTerminatedRunGoesOn ends a run with SIGTERM, as a queueing system does: it leaves a checkpoint, and goes on.
+func TestTerminatedRunGoesOn(t *testing.T) {
+	recipeFile := tiny(t)
+	dir := filepath.Join(t.TempDir(), "run")
+	cmd := ravn("train", recipeFile, "--out", dir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 400 { // until the continued training has begun
+		if data, _ := os.ReadFile(filepath.Join(dir, "events.jsonl")); strings.Count(string(data), `"step"`) > 8 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	err := cmd.Wait()
+	out := cmd.Stdout.(*bytes.Buffer).String()
+	if err == nil {
+		t.Skip("the run was over before the signal came")
+	}
+	if !strings.Contains(out, "run the same command again to go on") {
+		t.Errorf("terminated without a word on how to go on:\n%s", out)
+	}
+	mustRavn(t, "train", recipeFile, "--out", dir)
 }
 
 func TestScripts(t *testing.T) {

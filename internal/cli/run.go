@@ -84,6 +84,7 @@ func (c *TrainCmd) Run(ctx context.Context, s *Streams) error {
 		return err
 	}
 	defer f.Close()
+	f.Resume = c.Resume
 	if c.Resume && !f.HasCheckpoint() {
 		return usageError{fmt.Errorf("train: %s holds no checkpoint to go on from (leave out --resume to begin)", f.Folder.Dir)}
 	}
