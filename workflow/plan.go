@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"ravn/engine/cpu"
 	"ravn/model"
 	"ravn/recipe"
 	"ravn/rights"
@@ -36,6 +37,7 @@ type PlannedPhase struct {
 	FLOPs       float64            `json:"flops"`  // model.Config.TrainFLOPs a token
 	Hours       map[string]float64 `json:"hours"`  // by sustained speed
 	KWh         map[string]float64 `json:"kwh"`    // hours times the power assumed for that machine
+	Precision   string             `json:"precision"` // of matrix products
 	Memory      []model.MemoryPart `json:"memory"`
 	MemoryBytes int64              `json:"memory_bytes"`
 }
@@ -131,7 +133,8 @@ func plannedPhase(name string, c *model.Config, p recipe.Phase, t int) PlannedPh
 		out.Hours[s.name] = out.FLOPs / s.flops / 3600
 		out.KWh[s.name] = out.Hours[s.name] * s.watts / 1000
 	}
-	out.Memory = c.Memory(model.MemoryPlan{B: p.MicroRows, T: t, DType: model.F32})
+	out.Precision = p.Precision
+	out.Memory = cpu.Memory(c, engineOptions(p, t, 0))
 	out.MemoryBytes = model.TotalBytes(out.Memory)
 	return out
 }
@@ -287,7 +290,7 @@ func (p *Plan) Write(w io.Writer) {
 		for _, s := range sustained {
 			fmt.Fprintf(w, "  %-56s %-10s %.2g kWh\n", s.name, hours(ph.Hours[s.name]), ph.KWh[s.name])
 		}
-		fmt.Fprintf(w, "  memory, fp32 on the CPU engine: %s bytes\n", count(ph.MemoryBytes))
+		fmt.Fprintf(w, "  memory of the CPU engine, products in %s: %s bytes\n", ph.Precision, count(ph.MemoryBytes))
 		for _, m := range ph.Memory {
 			fmt.Fprintf(w, "    %-14s %10s  %s\n", m.Name, count(m.Bytes), m.Formula)
 		}

@@ -110,11 +110,7 @@ func (e *Engine) plan() (err error) {
 	e.nll = make([]float32, rows)
 	e.head = newHead(e.shape, rows, !e.o.Inference)
 	e.ropes.upTo(min(e.o.MaxRow, e.maxPos))
-	keys := e.o.MaxRow
-	if e.window > 0 {
-		keys = min(keys, e.window-1+queryBlock)
-	}
-	scores := min(queryBlock, e.o.MaxRow) * keys
+	scores := e.scores(e.o.MaxRow)
 	for range cap(e.work.scratch) {
 		sc := <-e.work.scratch
 		sc.fit(scores, !e.o.Inference)
