@@ -33,10 +33,10 @@ type Plan struct {
 // PlannedPhase is the cost of one training phase.
 type PlannedPhase struct {
 	Name        string             `json:"name"`
-	Tokens      int64              `json:"tokens"` // rows × seq_tokens × steps
-	FLOPs       float64            `json:"flops"`  // model.Config.TrainFLOPs a token
-	Hours       map[string]float64 `json:"hours"`  // by sustained speed
-	KWh         map[string]float64 `json:"kwh"`    // hours times the power assumed for that machine
+	Tokens      int64              `json:"tokens"`    // rows × seq_tokens × steps
+	FLOPs       float64            `json:"flops"`     // model.Config.TrainFLOPs a token
+	Hours       map[string]float64 `json:"hours"`     // by sustained speed
+	KWh         map[string]float64 `json:"kwh"`       // hours times the power assumed for that machine
 	Precision   string             `json:"precision"` // of matrix products
 	Memory      []model.MemoryPart `json:"memory"`
 	MemoryBytes int64              `json:"memory_bytes"`
