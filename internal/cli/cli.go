@@ -56,6 +56,7 @@ type Commands struct {
 	Eval        EvalCmd        `cmd:"" help:"Measure models on data sets."`
 	Leaderboard LeaderboardCmd `cmd:"" help:"Records in, a table with intervals out."`
 	Release     ReleaseCmd     `cmd:"" help:"Gate, model card, weights and checksums of a finished run."`
+	Serve       ServeCmd       `cmd:"" help:"OpenAI's HTTP interface to a model, and a page to try it."`
 	Trace       TraceCmd       `cmd:"" help:"Which documents and licences a training step saw."`
 	Doctor      DoctorCmd      `cmd:"" help:"What this machine has, what is missing, what to do."`
 	Version     VersionCmd     `cmd:"" help:"The version of ravn."`

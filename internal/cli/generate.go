@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 
 	"ravn/engine/cpu"
 	"ravn/sampler"
@@ -109,7 +108,13 @@ func (c *GenerateCmd) generate(ctx context.Context, s *Streams, engine *cpu.Engi
 		dec.Next(id)
 	}
 	out := generated{Prompt: prompt, Ended: "length"}
-	text, shown := "", 0
+	stops := sampler.Stops{Strings: c.Stop}
+	say := func(piece string) bool {
+		text, done := stops.Next(piece)
+		out.Text += text
+		fmt.Fprint(stream, text)
+		return done
+	}
 	feed := ids
 	for range room {
 		if err := ctx.Err(); err != nil {
@@ -124,50 +129,20 @@ func (c *GenerateCmd) generate(ctx context.Context, s *Streams, engine *cpu.Engi
 			break
 		}
 		out.Tokens++
-		text += dec.Next(id)
-		if cut, ok := cutAt(text, c.Stop); ok {
-			text, out.Ended = cut, "stop"
+		if say(dec.Next(id)) {
+			out.Ended = "stop"
 			break
 		}
-		hold := len(text) - longestStart(text, c.Stop)
-		fmt.Fprint(stream, text[shown:max(hold, shown)])
-		shown = max(hold, shown)
 		feed = []int32{id}
 	}
-	if out.Ended != "stop" {
-		text += dec.Flush()
+	if out.Ended != "stop" && !say(dec.Flush()) {
+		rest := stops.Flush()
+		out.Text += rest
+		fmt.Fprint(stream, rest)
 	}
 	if c.JSON {
-		out.Text = text
 		return s.JSON(out)
 	}
-	fmt.Fprintln(stream, text[min(shown, len(text)):])
+	fmt.Fprintln(stream)
 	return nil
-}
-
-// cutAt cuts text before the first of the stop strings in it.
-func cutAt(text string, stop []string) (string, bool) {
-	at := -1
-	for _, x := range stop {
-		if i := strings.Index(text, x); x != "" && i >= 0 && (at < 0 || i < at) {
-			at = i
-		}
-	}
-	if at < 0 {
-		return text, false
-	}
-	return text[:at], true
-}
-
-// longestStart is the length of the longest end of text that may be the beginning of a stop string.
-func longestStart(text string, stop []string) int {
-	longest := 0
-	for _, x := range stop {
-		for n := min(len(x)-1, len(text)); n > longest; n-- {
-			if strings.HasSuffix(text, x[:n]) {
-				longest = n
-			}
-		}
-	}
-	return longest
 }

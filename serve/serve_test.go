@@ -1,0 +1,541 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ravn/eval"
+)
+
+// The judge of what is served is eval.Local on the same folder: written by others, one session at a time.
+func TestGreedyTextIsTheLocalModels(t *testing.T) {
+	dir := tinyModel(t, "")
+	s, h := start(t, "", Options{})
+	local, err := eval.OpenLocal(dir, eval.LocalOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer local.Close()
+	for _, p := range []string{"Hej", sentences[0] + "\n\n" + sentences[1], "Sætning: " + sentences[5] + "\nGrammatisk korrekt:"} {
+		want, err := local.Generate(t.Context(), []eval.GeneratePrompt{{Prompt: p, MaxTokens: 24}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		code, got := post(t, h.URL+"/v1/completions", obj{"model": "tiny", "prompt": p, "max_tokens": 24, "temperature": 0})
+		if code != 200 {
+			t.Fatalf("%d %v", code, got)
+		}
+		// Local decodes the answer alone, which drops the space before its first word.
+		text := dig(got, "choices", 0, "text").(string)
+		if strings.TrimPrefix(text, " ") != want[0].Text {
+			t.Errorf("%q: served %q, local %q", p, text, want[0].Text)
+		}
+		if n := dig(got, "usage", "completion_tokens").(float64); int(n) != want[0].Tokens {
+			t.Errorf("%v tokens counted, local wrote %d", n, want[0].Tokens)
+		}
+		if n := dig(got, "usage", "prompt_tokens").(float64); int(n) != local.CountTokens(p) {
+			t.Errorf("%v prompt tokens counted, there are %d", n, local.CountTokens(p))
+		}
+	}
+	if s.Name() != "tiny" {
+		t.Errorf("name %q", s.Name())
+	}
+}
+
+// Scoring of given text: every log-probability, its rivals and offsets, against eval.Local, whatever was computed before.
+func TestEchoScoresTheLocalModels(t *testing.T) {
+	dir := tinyModel(t, "")
+	_, h := start(t, "", Options{})
+	local, err := eval.OpenLocal(dir, eval.LocalOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer local.Close()
+	shots := strings.Repeat(sentences[1]+" ", 3)
+	for range 2 { // the second time everything is known
+		for _, p := range []string{shots + "Er det rigtigt?", shots + "Hvor ligger den?"} {
+			choices := []string{" ja", " nej", " skoven og"}
+			want, err := local.ChoiceScores(t.Context(), []eval.ChoicePrompt{{Prompt: p, Choices: choices}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked := []string{p}
+			for _, c := range choices {
+				asked = append(asked, p+c)
+			}
+			code, got := post(t, h.URL+"/v1/completions", obj{"prompt": asked, "max_tokens": 0, "echo": true, "logprobs": 0})
+			if code != 200 {
+				t.Fatalf("%d %v", code, got)
+			}
+			for i := range choices {
+				text := dig(got, "choices", i+1, "text").(string)
+				if text != p+choices[i] {
+					t.Errorf("echo %q, want %q", text, p+choices[i])
+				}
+				lp := dig(got, "choices", i+1, "logprobs", "token_logprobs").([]any)
+				if lp[0] != nil {
+					t.Errorf("the first token has the log-probability %v", lp[0])
+				}
+				sum := 0.0
+				for _, x := range lp[len(lp)-want[0][i].Tokens:] {
+					sum += x.(float64)
+				}
+				if sum != want[0][i].LogProb {
+					t.Errorf("%q: served %v, local %v", choices[i], sum, want[0][i].LogProb)
+				}
+				spelled := ""
+				for _, x := range dig(got, "choices", i+1, "logprobs", "tokens").([]any)[1:] {
+					spelled += x.(string)
+				}
+				if spelled != text {
+					t.Errorf("tokens spell %q, the text is %q", spelled, text)
+				}
+			}
+		}
+	}
+	_, got := post(t, h.URL+"/v1/completions", obj{"prompt": "Hun skrev", "max_tokens": 2, "echo": true, "logprobs": 3, "temperature": 0})
+	lp := dig(got, "choices", 0, "logprobs").(obj)
+	tokens, top, offsets := lp["tokens"].([]any), lp["top_logprobs"].([]any), lp["text_offset"].([]any)
+	if len(top) != len(tokens) || len(offsets) != len(tokens) || top[0] != nil {
+		t.Fatalf("%d tokens, %d lists of rivals (the first %v), %d offsets", len(tokens), len(top), top[0], len(offsets))
+	}
+	text := []rune(dig(got, "choices", 0, "text").(string))
+	for i := range tokens[1:] {
+		rivals := top[i+1].(obj)
+		if len(rivals) < 3 {
+			t.Errorf("token %d has rivals %v", i+1, rivals)
+		}
+		at := int(offsets[i+1].(float64))
+		if s := tokens[i+1].(string); !strings.HasPrefix(s, "bytes:") && !strings.HasPrefix(string(text[at:]), s) {
+			t.Errorf("token %d %q is said to stand at %d of %q", i+1, s, at, string(text))
+		}
+	}
+	last := len(tokens) - 1
+	own := lp["token_logprobs"].([]any)[last].(float64)
+	for name, p := range top[last].(obj) {
+		if p.(float64) > own {
+			t.Errorf("greedy wrote a token with %v, %q has %v", own, name, p)
+		}
+	}
+}
+
+// Promise: what is asked at the same time changes no answer, and a seed fixes a drawn text.
+func TestNeighboursDoNotMatter(t *testing.T) {
+	_, h := start(t, "", Options{Batch: 5})
+	bodies := make([]obj, 24)
+	for i := range bodies {
+		bodies[i] = obj{
+			"prompt": strings.Repeat(sentences[i%6]+" ", 1+i%4), "max_tokens": 8 + i, "seed": i, "temperature": 0.2 * float64(i%8), "top_p": 1 - 0.05*float64(i%3),
+			"logprobs": i % 3, "presence_penalty": float64(i%2) * 0.5, "logit_bias": obj{"44": i % 5}, "n": 1 + i%2, "stop": []string{"ø", "\n"},
+		}
+		if i%4 == 0 {
+			bodies[i]["echo"] = true
+		}
+	}
+	ask := func(b obj) string {
+		code, v := post(t, h.URL+"/v1/completions", b)
+		if code != 200 {
+			t.Errorf("%d %v", code, v)
+		}
+		text, _ := json.Marshal([]any{v["choices"], v["usage"]})
+		return string(text)
+	}
+	alone := make([]string, len(bodies))
+	for i, b := range bodies {
+		alone[i] = ask(b)
+	}
+	together := make([]string, len(bodies))
+	var wg sync.WaitGroup
+	for i, b := range bodies {
+		wg.Go(func() { together[i] = ask(b) })
+	}
+	wg.Wait()
+	for i := range bodies {
+		if together[i] != alone[i] {
+			t.Errorf("request %d:\nalone    %s\ntogether %s", i, alone[i], together[i])
+		}
+	}
+}
+
+func TestStreamIsTheWhole(t *testing.T) {
+	_, h := start(t, chatML, Options{})
+	for _, c := range []struct {
+		path string
+		body obj
+	}{
+		{"/v1/completions", obj{"prompt": "Ræven løb", "max_tokens": 40, "seed": 3, "logprobs": 2, "n": 2}},
+		{"/v1/completions", obj{"prompt": "Ræven løb", "max_tokens": 40, "seed": 3, "echo": true, "stop": "e"}},
+		{"/v1/chat/completions", obj{"messages": []obj{{"role": "user", "content": "Hej"}}, "max_tokens": 40, "seed": 5, "logprobs": true, "top_logprobs": 2}},
+	} {
+		code, whole := post(t, h.URL+c.path, c.body)
+		if code != 200 {
+			t.Fatalf("%d %v", code, whole)
+		}
+		c.body["stream"], c.body["stream_options"] = true, obj{"include_usage": true}
+		data, _ := json.Marshal(c.body)
+		r, err := http.Post(h.URL+c.path, "application/json", bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts, done := events(t, r.Body)
+		r.Body.Close()
+		if kind := r.Header.Get("Content-Type"); kind != "text/event-stream" || !done {
+			t.Errorf("content type %q, done %v", kind, done)
+		}
+		for i := range whole["choices"].([]any) {
+			text, finish, tokens := "", any(nil), 0
+			for _, p := range parts {
+				for _, x := range p["choices"].([]any) {
+					if dig(x, "index") != float64(i) {
+						continue
+					}
+					if s, ok := dig(x, "text").(string); ok {
+						text += s
+					}
+					if s, ok := dig(x, "delta", "content").(string); ok {
+						text += s
+					}
+					if f := dig(x, "finish_reason"); f != nil {
+						finish = f
+					}
+					if l, ok := dig(x, "logprobs", "content").([]any); ok {
+						tokens += len(l)
+					}
+					if l, ok := dig(x, "logprobs", "tokens").([]any); ok {
+						tokens += len(l)
+					}
+				}
+			}
+			want := whole["choices"].([]any)[i].(obj)
+			wantText, _ := want["text"].(string)
+			if m, ok := dig(want, "message", "content").(string); ok {
+				wantText = m
+			}
+			if text != wantText || finish != want["finish_reason"] {
+				t.Errorf("%s: streamed %q (%v), whole %q (%v)", c.path, text, finish, wantText, want["finish_reason"])
+			}
+			wantTokens := len(slices.Concat(asList(dig(want, "logprobs", "tokens")), asList(dig(want, "logprobs", "content"))))
+			if tokens != wantTokens {
+				t.Errorf("%s: %d log-probabilities streamed, %d in the whole", c.path, tokens, wantTokens)
+			}
+		}
+		if u := dig(parts[len(parts)-1], "usage"); fmt.Sprint(u) != fmt.Sprint(whole["usage"]) {
+			t.Errorf("usage streamed %v, whole %v", u, whole["usage"])
+		}
+	}
+}
+
+func asList(v any) []any { l, _ := v.([]any); return l }
+
+func TestChat(t *testing.T) {
+	s, h := start(t, chatML, Options{})
+	talk := []obj{{"role": "system", "content": "Svar kort."}, {"role": "user", "content": []obj{{"type": "text", "text": "Hej "}, {"type": "text", "text": "du"}}}}
+	code, got := post(t, h.URL+"/v1/chat/completions", obj{"model": "tiny", "messages": talk, "max_completion_tokens": 5, "temperature": 0, "logprobs": true, "top_logprobs": 1})
+	if code != 200 {
+		t.Fatalf("%d %v", code, got)
+	}
+	// The same by hand: control tokens where the template names them.
+	var ids []int32
+	bos, eos := s.tok.BOS(), s.tok.EOS()
+	for _, m := range []string{"system\nSvar kort.", "user\nHej du"} {
+		ids = append(append(ids, bos), s.tok.Encode(nil, m)...)
+		ids = append(ids, eos)
+		ids = s.tok.Encode(ids, "\n")
+	}
+	ids = s.tok.Encode(append(ids, bos), "assistant\n")
+	if n := dig(got, "usage", "prompt_tokens"); n != float64(len(ids)) {
+		t.Errorf("%v prompt tokens, by hand %d", n, len(ids))
+	}
+	_, same := post(t, h.URL+"/v1/completions", obj{"prompt": ids, "max_tokens": 5, "temperature": 0})
+	if a, b := dig(got, "choices", 0, "message", "content"), dig(same, "choices", 0, "text"); a != b {
+		t.Errorf("chat writes %q, the same tokens as a completion %q", a, b)
+	}
+	first := dig(got, "choices", 0, "logprobs", "content", 0)
+	if dig(first, "logprob") != dig(first, "top_logprobs", 0, "logprob") || dig(first, "token") != dig(first, "top_logprobs", 0, "token") {
+		t.Errorf("greedy, but the first token is not the likeliest: %v", first)
+	}
+	code, got = post(t, h.URL+"/v1/chat/completions", obj{"messages": []obj{talk[1], talk[0]}})
+	if code != 400 || !strings.Contains(fmt.Sprint(dig(got, "error", "message")), "system must come first") {
+		t.Errorf("refused by the template: %d %v", code, got)
+	}
+	_, h = start(t, "", Options{})
+	code, got = post(t, h.URL+"/v1/chat/completions", obj{"messages": talk})
+	if code != 400 || dig(got, "error", "code") != "no_chat_template" {
+		t.Errorf("without a template: %d %v", code, got)
+	}
+	_, h = start(t, "{% macro x() %}{% endmacro %}", Options{})
+	code, got = post(t, h.URL+"/v1/chat/completions", obj{"messages": talk})
+	if code != 400 || !strings.Contains(fmt.Sprint(dig(got, "error", "message")), `block "macro" is not supported`) {
+		t.Errorf("with a template that is not supported: %d %v", code, got)
+	}
+}
+
+func TestBadRequests(t *testing.T) {
+	_, h := start(t, chatML, Options{MaxTokens: 64, Queue: 8, MaxBodyBytes: 1 << 16})
+	long := strings.Repeat("æble ", 400)
+	for _, c := range []struct {
+		name   string
+		path   string
+		body   any
+		status int
+		want   string // part of the message
+	}{
+		{"no JSON", "completions", "prompt=hej", 400, "not the JSON that is wanted"},
+		{"nothing", "completions", "", 400, "not the JSON that is wanted"},
+		{"half", "completions", `{"prompt": "a`, 400, "not the JSON that is wanted"},
+		{"two objects", "completions", `{"prompt": "a"} {}`, 400, "something follows"},
+		{"deep", "completions", `{"prompt": ` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + "}", 400, "depth"},
+		{"huge", "completions", `{"prompt": "` + strings.Repeat("x", 1<<17) + `"}`, 413, "more than 65536 bytes"},
+		{"huge tail", "completions", `{"prompt": "a"}` + strings.Repeat(" ", 1<<17), 413, "more than 65536 bytes"},
+		{"no prompt", "completions", obj{}, 400, "no prompt"},
+		{"mixed prompt", "completions", `{"prompt": ["a", 1]}`, 400, "prompt must be"},
+		{"prompt of another kind", "completions", `{"prompt": {"a": 1}}`, 400, "prompt must be"},
+		{"id outside", "completions", obj{"prompt": []int{1, 400}}, 400, "token 400 is outside"},
+		{"negative id", "completions", obj{"prompt": []int{-1}}, 400, "token -1 is outside"},
+		{"no tokens", "completions", obj{"prompt": [][]int{{}}}, 400, "is empty"},
+		{"long", "completions", obj{"prompt": long}, 400, "context is 512 tokens"},
+		{"too many tokens", "completions", obj{"prompt": "a", "max_tokens": 65}, 400, "writes at most 64"},
+		{"negative tokens", "completions", obj{"prompt": "a", "max_tokens": -1}, 400, "must not be negative"},
+		{"text for a number", "completions", obj{"prompt": "a", "max_tokens": "many"}, 400, "max_tokens cannot be a string"},
+		{"n", "completions", obj{"prompt": "a", "n": 9}, 400, "n is 9"},
+		{"n times prompts", "completions", obj{"prompt": []string{"a", "b", "c"}, "n": 4}, 400, "asks for 12 texts"},
+		{"temperature", "completions", obj{"prompt": "a", "temperature": -1}, 400, "temperature is -1"},
+		{"top_p", "completions", obj{"prompt": "a", "top_p": 0}, 400, "top_p is 0"},
+		{"logprobs", "completions", obj{"prompt": "a", "logprobs": 99}, 400, "99 likeliest tokens"},
+		{"stop", "completions", obj{"prompt": "a", "stop": []string{""}}, 400, "stop string"},
+		{"stops", "completions", obj{"prompt": "a", "stop": make([]string, 17)}, 400, "17 stop strings"},
+		{"bias", "completions", obj{"prompt": "a", "logit_bias": obj{"x": 1}}, 400, "no token of the vocabulary"},
+		{"bias value", "completions", obj{"prompt": "a", "logit_bias": obj{"5": 1000}}, 400, "between -100 and 100"},
+		{"penalty", "completions", obj{"prompt": "a", "presence_penalty": 3}, 400, "presence_penalty is 3"},
+		{"suffix", "completions", obj{"prompt": "a", "suffix": "b"}, 400, "suffix is not supported"},
+		{"best_of", "completions", obj{"prompt": "a", "best_of": 3}, 400, "best_of is not supported"},
+		{"format", "completions", obj{"prompt": "a", "response_format": obj{"type": "json_object"}}, 400, "only text"},
+		{"other model", "completions", obj{"model": "gpt-4", "prompt": "a"}, 404, `"gpt-4" is not here`},
+		{"no messages", "chat/completions", obj{}, 400, "no messages"},
+		{"role", "chat/completions", obj{"messages": []obj{{"role": "tool", "content": "x"}}}, 400, `role "tool"`},
+		{"picture", "chat/completions", obj{"messages": []obj{{"role": "user", "content": []obj{{"type": "image_url"}}}}}, 400, "only text is understood"},
+		{"tools", "chat/completions", obj{"messages": []obj{{"role": "user", "content": "x"}}, "tools": []obj{{"type": "function"}}}, 400, "Tools are not supported"},
+		{"rivals without logprobs", "chat/completions", obj{"messages": []obj{{"role": "user", "content": "x"}}, "top_logprobs": 2}, 400, "needs logprobs"},
+		{"unknown", "embeddings", obj{}, 404, "There is no POST /v1/embeddings"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			code, got := post(t, h.URL+"/v1/"+c.path, c.body)
+			msg, _ := dig(got, "error", "message").(string)
+			if code != c.status || !strings.Contains(msg, c.want) {
+				t.Errorf("got %d %v, want %d and %q", code, got, c.status, c.want)
+			}
+			if typ, _ := dig(got, "error", "type").(string); typ == "" {
+				t.Errorf("error without a type: %v", got)
+			}
+		})
+	}
+	r, err := http.Post(h.URL+"/v1/completions", "text/plain", strings.NewReader(`{"prompt": "a"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	if r.StatusCode != http.StatusUnsupportedMediaType {
+		t.Errorf("a plain text body, as pages of other origins can send: %d", r.StatusCode)
+	}
+	req, _ := http.NewRequest("POST", h.URL+"/v1/completions", strings.NewReader(`{"prompt": "a"}`))
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Origin", "https://example.org")
+	if r, err = http.DefaultClient.Do(req); err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	if r.StatusCode != http.StatusForbidden {
+		t.Errorf("a request of a page of another origin: %d", r.StatusCode)
+	}
+	if code, _ := get(t, h.URL+"/healthz"); code != 200 {
+		t.Errorf("healthz %d", code)
+	}
+}
+
+func TestKey(t *testing.T) {
+	_, h := start(t, "", Options{APIKey: "hemmelig"})
+	for _, c := range []struct {
+		header, value string
+		status        int
+	}{{"", "", 401}, {"Authorization", "Bearer forkert", 401}, {"Authorization", "Bearer hemmelig", 200}, {"Api-Key", "hemmelig", 200}} {
+		req, _ := http.NewRequest("GET", h.URL+"/v1/models", nil)
+		if c.header != "" {
+			req.Header.Set(c.header, c.value)
+		}
+		r, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close()
+		if r.StatusCode != c.status {
+			t.Errorf("%s %q: %d, want %d", c.header, c.value, r.StatusCode, c.status)
+		}
+	}
+	for _, path := range []string{"/", "/healthz"} {
+		if code, _ := get(t, h.URL+path); code != 200 {
+			t.Errorf("%s needs the key", path)
+		}
+	}
+}
+
+func TestPageMetricsModels(t *testing.T) {
+	_, h := start(t, "", Options{})
+	post(t, h.URL+"/v1/completions", obj{"prompt": "Hej", "max_tokens": 7, "ignore_eos": true})
+	post(t, h.URL+"/v1/completions", obj{"prompt": "Hej", "max_tokens": 7000})
+	code, page := get(t, h.URL+"/")
+	if code != 200 || !strings.Contains(page, "<h1>tiny</h1>") || strings.Contains(page, "src=\"http") {
+		t.Errorf("page %d: %.200s", code, page)
+	}
+	_, m := get(t, h.URL+"/metrics")
+	for _, want := range []string{
+		"ravn_generated_tokens_total 7\n", `ravn_requests_total{path="/v1/completions",status="200"} 1`, `status="400"} 1`,
+		"ravn_first_token_seconds_count 1\n", "ravn_running 0\n", `ravn_request_seconds_bucket{le="+Inf"} 2`,
+	} {
+		if !strings.Contains(m, want) {
+			t.Errorf("metrics lack %q:\n%s", want, m)
+		}
+	}
+	_, list := get(t, h.URL+"/v1/models")
+	var v obj
+	if err := json.Unmarshal([]byte(list), &v); err != nil {
+		t.Fatal(err)
+	}
+	if dig(v, "data", 0, "id") != "tiny" || dig(v, "data", 0, "max_model_len") != 512.0 {
+		t.Errorf("models: %s", list)
+	}
+	if code, _ := get(t, h.URL+"/v1/models/other"); code != 404 {
+		t.Errorf("another model: %d", code)
+	}
+	_, tok := post(t, h.URL+"/tokenize", obj{"prompt": "Hej"})
+	if dig(tok, "count").(float64) < 2 || dig(tok, "tokens", 0) != 1.0 {
+		t.Errorf("tokenize: %v", tok)
+	}
+}
+
+// A full queue refuses with 429, a client that leaves frees its place, and a server that shuts down finishes what runs.
+func TestQueueCancelShutdown(t *testing.T) {
+	s, h := start(t, "", Options{Batch: 1, Queue: 2})
+	long := obj{"prompt": "Hej", "max_tokens": 500, "ignore_eos": true, "temperature": 0}
+	ctx, leave := context.WithCancel(t.Context())
+	data, _ := json.Marshal(long)
+	codes := make(chan int, 40)
+	var wg sync.WaitGroup
+	for range 40 {
+		wg.Go(func() {
+			req, _ := http.NewRequestWithContext(ctx, "POST", h.URL+"/v1/completions", bytes.NewReader(data))
+			req.Header.Set("Content-Type", "application/json")
+			r, err := http.DefaultClient.Do(req)
+			if err != nil {
+				codes <- 0
+				return
+			}
+			if r.StatusCode == 429 && r.Header.Get("Retry-After") == "" {
+				t.Error("429 without Retry-After")
+			}
+			r.Body.Close()
+			codes <- r.StatusCode
+		})
+	}
+	time.Sleep(100 * time.Millisecond)
+	leave()
+	wg.Wait()
+	close(codes)
+	count := map[int]int{}
+	for c := range codes {
+		count[c]++
+	}
+	if count[429] == 0 || count[429]+count[200]+count[0] != 40 {
+		t.Errorf("answers by status: %v, want some 429 and else 200 or cancelled", count)
+	}
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if running, waiting := s.work.counts(); running+waiting == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("what nobody waits for is still computed")
+		}
+	}
+
+	two, err := Open(tinyModel(t, ""), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- two.Serve(ctx, l, 10*time.Second) }()
+	url := "http://" + l.Addr().String()
+	got := make(chan int, 1)
+	go func() {
+		code, v := post(t, url+"/v1/completions", long)
+		if n, _ := dig(v, "usage", "completion_tokens").(float64); n != 500 {
+			t.Errorf("an answer that ran at the shutdown has %v tokens", n)
+		}
+		got <- code
+	}()
+	for r, _ := two.work.counts(); r == 0; r, _ = two.work.counts() {
+		time.Sleep(time.Millisecond)
+	}
+	stop()
+	if code := <-got; code != 200 {
+		t.Errorf("a request that ran at the shutdown: %d", code)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if err := two.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := two.work.submit(nil); err != errClosing {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+// Shared beginnings are computed once: the second of two questions with the same examples costs little.
+func TestBeginningsAreReused(t *testing.T) {
+	s, h := start(t, "", Options{})
+	shots := strings.Repeat(sentences[2]+" ", 8)
+	post(t, h.URL+"/v1/completions", obj{"prompt": shots + "en", "max_tokens": 1})
+	was, all := s.metrics.reused.Load(), s.metrics.prompt.Load()
+	post(t, h.URL+"/v1/completions", obj{"prompt": shots + "to", "max_tokens": 1})
+	reused, prompt := s.metrics.reused.Load()-was, s.metrics.prompt.Load()-all
+	if reused < prompt-8 {
+		t.Errorf("%d of %d tokens were reused", reused, prompt)
+	}
+	var list []string // one request with many ends of one beginning, scored
+	for i := range 12 {
+		list = append(list, shots+fmt.Sprint("nummer ", i))
+	}
+	was, all = s.metrics.reused.Load(), s.metrics.prompt.Load()
+	post(t, h.URL+"/v1/completions", obj{"prompt": list, "max_tokens": 0, "echo": true, "logprobs": 0})
+	reused, prompt = s.metrics.reused.Load()-was, s.metrics.prompt.Load()-all
+	if float64(reused) < 0.8*float64(prompt) {
+		t.Errorf("scoring reused %d of %d tokens", reused, prompt)
+	}
+}
+
+func TestLikeliest(t *testing.T) {
+	row := []float32{1, 5, 3, 5, -2, 4}
+	if got, want := likeliest(row, 4), []int32{1, 3, 5, 2}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := likeliest(row, 9); len(got) != 6 || got[5] != 4 {
+		t.Errorf("got %v", got)
+	}
+	if l := logSumExp([]float32{0, 0}); math.Abs(l-math.Ln2) > 1e-15 {
+		t.Errorf("log 2 is %v", l)
+	}
+}
