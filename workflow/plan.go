@@ -50,6 +50,9 @@ type PlannedSource struct {
 	Problem   string `json:"problem,omitempty"` // why it could not be read
 }
 
+// wattsPerCore is the power at the plug that the card of a release assumes for each core: that of the first row below.
+const wattsPerCore = 30.0
+
 // sustained are speeds to reckon hours with, in FLOP/s, and powers to reckon energy with, in watts at the plug. The
 // speed of two cores was measured (docs/benchmarks.md); the others are proportions and goals, the powers assumptions.
 var sustained = []struct {

@@ -200,6 +200,9 @@ func (f *Flow) trainingFacts() (release.Training, error) {
 	facts.Hardware = fmt.Sprintf("%s, %d cores", m.Machine.CPU, m.Machine.Cores)
 	if s := m.Stage("train"); s != nil && s.Done() {
 		facts.Hours = s.Seconds / 3600
+		watts := wattsPerCore * float64(m.Machine.Cores)
+		facts.KWh = facts.Hours * watts / 1000
+		facts.EnergyHow = fmt.Sprintf("hours of the continued training at an assumed %.0f W (%.0f W a core), not metered", watts, wattsPerCore)
 	}
 	return facts, nil
 }
