@@ -3,9 +3,9 @@ GO     ?= go
 TOOL   := $(GO) tool -modfile=tools/go.mod
 MODULE := ./...
 
-.PHONY: check format vet static test race noasm cross generate-and-diff fuzz quickstart
+.PHONY: check format vet static test race noasm cross xla generate-and-diff fuzz quickstart
 
-check: format vet static test race noasm cross generate-and-diff
+check: format vet static test race noasm cross xla generate-and-diff
 
 format:
 	@out=$$($(TOOL) gofumpt -l .); if [ -n "$$out" ]; then echo "not formatted (run: go tool -modfile=tools/go.mod gofumpt -w .):"; echo "$$out"; exit 1; fi
@@ -30,6 +30,11 @@ cross:
 	GOOS=linux GOARCH=arm64 $(GO) vet $(MODULE)
 	GOOS=darwin GOARCH=arm64 $(GO) build ./...
 	GOOS=windows GOARCH=amd64 $(GO) build ./...
+
+# The engine for GPUs needs cgo; its plug-ins are found when it runs, so building needs none.
+xla:
+	CGO_ENABLED=1 $(GO) build -tags xla -o /dev/null ./cmd/ravn
+	CGO_ENABLED=1 $(GO) vet -tags xla ./engine/xla ./workflow
 
 generate-and-diff:
 	$(GO) generate ./kernel

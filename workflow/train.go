@@ -11,7 +11,6 @@ import (
 
 	"ravn/checkpoint"
 	"ravn/corpus"
-	"ravn/engine/cpu"
 	"ravn/internal/atomicfile"
 	"ravn/internal/progress"
 	"ravn/model"
@@ -266,7 +265,7 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 	if t > w.Config.MaxPositionEmbeddings {
 		return nil, fmt.Errorf("workflow: %s: data.seq_tokens %d is more than the model's max_position_embeddings %d", f.Recipe.File(), t, w.Config.MaxPositionEmbeddings)
 	}
-	engine, err := cpu.New(w, engineOptions(p, t, f.Threads))
+	engine, err := f.engine(w, p, t)
 	if err != nil {
 		return nil, err
 	}
@@ -282,13 +281,6 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 		RecipeHash: hash, Recipe: text, BaseHash: base, Files: tok.Files(), Progress: f.Progress,
 	}
 	return job.Run(ctx)
-}
-
-// engineOptions is what phase p asks of the engine, on rows of t tokens.
-func engineOptions(p recipe.Phase, t, threads int) cpu.Options {
-	return cpu.Options{
-		Threads: threads, MaxTokens: p.MicroRows * t, MaxRow: t, Precision: p.DType(), Recompute: p.Recompute == "block",
-	}
 }
 
 // heldout is the text that losses are measured on during training: the recipe's, or what the corpus stage set aside.

@@ -22,9 +22,10 @@ import (
 	"ravn/train"
 )
 
-// Options are how to work, not what to work on: none of them changes a result.
+// Options are how to work, not what to work on: none of them changes a result but Engine, and that only by rounding.
 type Options struct {
-	Threads  int // 0 uses all processors
+	Threads  int    // 0 uses all processors
+	Engine   string // that trains, one of Engines; "" is the first
 	Progress *progress.Reporter
 	Until    string // name of the last stage to run; "" runs all
 	Resume   bool   // refuse to begin training anew where the recipe has changed

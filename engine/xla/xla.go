@@ -165,6 +165,15 @@ func (e *Engine) State() model.State {
 	return model.State{Params: e.download(e.w), M: e.download(e.m), V: e.download(e.v)}
 }
 
+// DropGradients forgets the accumulated gradients, as for a batch whose update is left out.
+func (e *Engine) DropGradients() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.g != nil {
+		e.g = e.upload(nil)
+	}
+}
+
 // Grads is a copy of the accumulated gradients, in the order of Config.Layout.
 func (e *Engine) Grads() []float32 {
 	e.mu.Lock()

@@ -35,7 +35,7 @@ func (c *CorpusBuildCmd) Help() string {
 
 // Run builds.
 func (c *CorpusBuildCmd) Run(ctx context.Context, s *Streams) error {
-	f, err := openFlow(s, c.Recipe, c.Out, "corpus", c.Threads)
+	f, err := openFlow(s, c.Recipe, c.Out, workflow.Options{Until: "corpus", Threads: c.Threads})
 	if err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ type RunCmd struct {
 	Out     string `help:"Run folder; default runs/NAME."`
 	Until   string `help:"Stop after this stage: corpus, tokenizer, shards, base, train, eval, leaderboard, release, report."`
 	Threads int    `help:"Threads; 0 uses all processors. Does not change any result."`
+	Engine  string `enum:"cpu,xla" default:"cpu" help:"What trains: cpu, or xla (GPUs and TPUs in a build with -tags xla and the plug-in that RAVN_PJRT names; else plain Go, for toy sizes)."`
 	JSON    bool   `name:"json" help:"Print the result as JSON."`
 }
 
@@ -52,7 +53,7 @@ Example:
 
 // Run walks it.
 func (c *RunCmd) Run(ctx context.Context, s *Streams) error {
-	f, err := openFlow(s, c.Recipe, c.Out, c.Until, c.Threads)
+	f, err := openFlow(s, c.Recipe, c.Out, workflow.Options{Until: c.Until, Threads: c.Threads, Engine: c.Engine})
 	if err != nil {
 		return err
 	}
@@ -66,6 +67,7 @@ type TrainCmd struct {
 	Out     string `help:"Run folder; default runs/NAME."`
 	Resume  bool   `help:"Only go on from a checkpoint: fail when there is none."`
 	Threads int    `help:"Threads; 0 uses all processors. Does not change any result."`
+	Engine  string `enum:"cpu,xla" default:"cpu" help:"What trains: cpu, or xla (GPUs and TPUs in a build with -tags xla and the plug-in that RAVN_PJRT names; else plain Go, for toy sizes)."`
 	JSON    bool   `name:"json" help:"Print the result as JSON."`
 }
 
@@ -79,7 +81,7 @@ Example:
 
 // Run trains.
 func (c *TrainCmd) Run(ctx context.Context, s *Streams) error {
-	f, err := openFlow(s, c.Recipe, c.Out, "train", c.Threads)
+	f, err := openFlow(s, c.Recipe, c.Out, workflow.Options{Until: "train", Threads: c.Threads, Engine: c.Engine})
 	if err != nil {
 		return err
 	}
@@ -91,9 +93,9 @@ func (c *TrainCmd) Run(ctx context.Context, s *Streams) error {
 	return walk(ctx, s, f, c.JSON)
 }
 
-func openFlow(s *Streams, recipeFile, out, until string, threads int) (*workflow.Flow, error) {
-	if until != "" && !slices.Contains(workflow.Stages(), until) {
-		return nil, usageError{fmt.Errorf("no stage %q (there are: %s)", until, strings.Join(workflow.Stages(), ", "))}
+func openFlow(s *Streams, recipeFile, out string, o workflow.Options) (*workflow.Flow, error) {
+	if o.Until != "" && !slices.Contains(workflow.Stages(), o.Until) {
+		return nil, usageError{fmt.Errorf("no stage %q (there are: %s)", o.Until, strings.Join(workflow.Stages(), ", "))}
 	}
 	r, err := recipe.Load(recipeFile)
 	if err != nil {
@@ -102,7 +104,8 @@ func openFlow(s *Streams, recipeFile, out, until string, threads int) (*workflow
 	if out == "" {
 		out = filepath.Join("runs", r.Name)
 	}
-	return workflow.Open(r, out, workflow.Options{Threads: threads, Progress: s.Progress(), Until: until})
+	o.Progress = s.Progress()
+	return workflow.Open(r, out, o)
 }
 
 // walk runs a flow and says where things are.
