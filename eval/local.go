@@ -25,6 +25,42 @@ type Engine interface {
 	NewSession(maxTokens int) (Session, error)
 }
 
+// Step is what one pass adds to one session, as Append of a session alone.
+type Step struct {
+	Session Session
+	Tokens  []int32
+	Logits  []float32
+	From    int
+}
+
+// Batcher is an Engine that takes several sessions through the model in one pass, with all threads, and can copy what a
+// session begins with. Each session gets what it would get alone.
+type Batcher interface {
+	Engine
+	Append(steps []Step) error
+	Copy(dst, src Session, tokens []int32) error // makes tokens, which src begins with, all of dst
+	SessionBytes(maxTokens int) int64            // memory of one
+}
+
+// oneByOne is a Batcher of an engine that has no such passes.
+type oneByOne struct{ Engine }
+
+func (oneByOne) Append(steps []Step) error {
+	for _, s := range steps {
+		if err := s.Session.Append(s.Tokens, s.Logits, s.From); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (oneByOne) Copy(dst, _ Session, tokens []int32) error {
+	dst.Truncate(0)
+	return dst.Append(tokens, nil, len(tokens))
+}
+
+func (oneByOne) SessionBytes(int) int64 { return 0 }
+
 // EngineOf makes an Engine of an engine's NewSession method: eval.EngineOf(e.NewSession).
 func EngineOf[S Session](newSession func(maxTokens int) (S, error)) Engine {
 	return engineFunc(func(n int) (Session, error) { return newSession(n) })
@@ -210,10 +246,12 @@ func (l *Local) Generate(ctx context.Context, prompts []GeneratePrompt) ([]Gener
 			return nil, fmt.Errorf("eval: prompt %d is empty (the tokenizer has no BOS)", i)
 		}
 	}
-	err := l.each(ctx, len(prompts), func(i int) []int32 { return ids[i] }, func(w *worker, i int) error {
-		return w.generate(ctx, &out[i], ids[i], prompts[i])
-	})
-	return out, err
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.generate(ctx, out, ids, prompts); err != nil {
+		return out, err
+	}
+	return out, nil
 }
 
 // each runs f for 0..n-1 on the workers, in the order of the tokens given by key and in small runs of neighbours, so
@@ -221,13 +259,7 @@ func (l *Local) Generate(ctx context.Context, prompts []GeneratePrompt) ([]Gener
 func (l *Local) each(ctx context.Context, n int, key func(i int) []int32, f func(w *worker, i int) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	order := make([]int, n)
-	for i := range order {
-		order[i] = i
-	}
-	if key != nil {
-		slices.SortStableFunc(order, func(a, b int) int { return slices.Compare(key(a), key(b)) })
-	}
+	order := sorted(n, key)
 	const run = 4
 	var next atomic.Int64
 	errs := make([]error, len(l.workers))
@@ -256,6 +288,18 @@ func (l *Local) each(ctx context.Context, n int, key func(i int) []int32, f func
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// sorted is 0..n-1 in the order of the tokens that key gives; without a key as they are.
+func sorted(n int, key func(i int) []int32) []int {
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	if key != nil {
+		slices.SortStableFunc(order, func(a, b int) int { return slices.Compare(key(a), key(b)) })
+	}
+	return order
 }
 
 func commonPrefix(a, b []int32) int {

@@ -5,38 +5,52 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"ravn/engine/cpu"
 	"ravn/engine/ref"
 	"ravn/model"
+	"ravn/run"
 	"ravn/tokenizer"
 	"ravn/weights"
 )
 
-// OpenLocal loads a Hugging Face folder with its tokenizer. Close releases it.
-func OpenLocal(dir string, o LocalOptions) (*Local, error) {
-	tok, err := tokenizer.Load(dir)
+// OpenLocal opens a Hugging Face folder or a GGUF file with its tokenizer. Close releases it.
+func OpenLocal(path string, o LocalOptions) (*Local, error) {
+	tok, err := weights.LoadTokenizer(path)
 	if err != nil {
 		return nil, fmt.Errorf("eval: %w", err)
 	}
-	w, err := weights.Load(dir)
+	m, err := weights.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("eval: %w", err)
 	}
-	e, closer, err := openEngine(w, o.Engine)
+	l, err := openLocal(m, tok, path, o)
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return l, nil
+}
+
+func openLocal(m weights.Model, tok *tokenizer.Tokenizer, path string, o LocalOptions) (*Local, error) {
+	e, closer, err := openEngine(m, path, o)
 	if err != nil {
 		return nil, err
 	}
-	name := filepath.Base(filepath.Clean(dir))
-	if abs, err := filepath.Abs(dir); err == nil {
+	name := filepath.Base(filepath.Clean(path))
+	if abs, err := filepath.Abs(path); err == nil {
 		name = filepath.Base(abs)
 	}
-	l, err := NewLocal(e, tok, InfoOf(name, w.Config, w.Hash()), o)
+	hash, err := weights.Hash(m)
 	if err != nil {
 		return nil, errors.Join(err, closer())
 	}
-	l.close = closer
+	l, err := NewLocal(e, tok, InfoOf(name, m.Config(), hash), o)
+	if err != nil {
+		return nil, errors.Join(err, closer())
+	}
+	l.close = func() error { return errors.Join(closer(), m.Close()) }
 	return l, nil
 }
 
@@ -48,24 +62,98 @@ func InfoOf(name string, c *model.Config, hash string) Info {
 	}
 }
 
-// openEngine starts the engine with that name over w. Sessions of engine/cpu use the thread that calls them, so the
-// engine itself needs none.
-func openEngine(w *model.Weights, name string) (Engine, func() error, error) {
-	switch cmp.Or(name, "cpu") {
+// openEngine starts the engine that o names over m.
+func openEngine(m weights.Model, path string, o LocalOptions) (Engine, func() error, error) {
+	switch cmp.Or(o.Engine, "cpu") {
 	case "cpu":
-		e, err := cpu.New(w, cpu.Options{Threads: 1, Inference: true})
+		e, err := OpenEngine(m, path, o.Threads)
 		if err != nil {
 			return nil, nil, err
 		}
-		return EngineOf(e.NewSession), e.Close, nil
+		return cpuEngine{e}, e.Close, nil
 	case "ref":
+		w, err := m.Float32()
+		if err != nil {
+			return nil, nil, err
+		}
 		e, err := ref.New[float32](w)
 		if err != nil {
 			return nil, nil, err
 		}
 		return &refEngine{e: e}, func() error { return nil }, nil
 	}
-	return nil, nil, fmt.Errorf("eval: engine %q is not known (cpu or ref)", name)
+	return nil, nil, fmt.Errorf("eval: engine %q is not known (cpu or ref)", o.Engine)
+}
+
+// OpenEngine runs the model m, which was opened from path, on the processor, its weights where they lie. m must stay
+// open until the engine is closed. A model that this machine's memory cannot hold is refused.
+func OpenEngine(m weights.Model, path string, threads int) (*cpu.Engine, error) {
+	tensors, o := m.Tensors, cpu.Options{Threads: threads}
+	if g, ok := m.(*weights.GGUF); ok {
+		tensors, o.Interleaved = g.Stored, true
+	}
+	ts := tensors()
+	if err := fits(m.Config(), ts, path, run.ThisMachine().MemoryBytes); err != nil {
+		return nil, err
+	}
+	e, err := cpu.Open(m.Config(), ts, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return e, nil
+}
+
+// fits compares what a model takes with the memory of the machine, in bytes; 0 is not known. Pages of the file that do
+// not fit would be read from the disk again for every token.
+func fits(c *model.Config, ts []model.Tensor, path string, memory int64) error {
+	var size, numbers int64
+	for i := range ts {
+		size += int64(len(ts[i].Data))
+		numbers += int64(ts[i].NumElements())
+	}
+	context := min(c.MaxPositionEmbeddings, 2048)
+	keys := cpu.SessionBytes(c, context)
+	if memory == 0 || size+keys <= memory {
+		return nil
+	}
+	advice := "use a machine with more memory"
+	for _, d := range []model.DType{model.Q8_0, model.Q4_0} {
+		if small := numbers / 32 * int64(d.RowBytes(32)); small+keys <= memory && small < size {
+			advice = fmt.Sprintf("ravn convert %s %s --dtype %s makes a file of %s that does",
+				path, filepath.Base(path)+"-"+strings.ToLower(string(d))+".gguf", strings.ToLower(string(d)), gigabytes(small))
+			break
+		}
+	}
+	return fmt.Errorf("%s takes %s for its weights and %s for %d tokens of text; this machine has %s, so it does not fit (%s)",
+		path, gigabytes(size), gigabytes(keys), context, gigabytes(memory), advice)
+}
+
+func gigabytes(n int64) string { return fmt.Sprintf("%.1f GB", float64(n)/1e9) }
+
+// cpuEngine is engine/cpu as a Batcher.
+type cpuEngine struct{ e *cpu.Engine }
+
+func (c cpuEngine) NewSession(maxTokens int) (Session, error) { return c.e.NewSession(maxTokens) }
+
+func (c cpuEngine) SessionBytes(maxTokens int) int64 {
+	return cpu.SessionBytes(c.e.Config(), maxTokens)
+}
+
+func (c cpuEngine) Append(steps []Step) error {
+	pieces := make([]cpu.Piece, len(steps))
+	for i, s := range steps {
+		pieces[i] = cpu.Piece{Session: s.Session.(*cpu.Session), Tokens: s.Tokens, Logits: s.Logits, From: s.From}
+	}
+	if len(pieces) > 0 {
+		first := pieces[0].Session
+		first.UseThreads(true)
+		defer first.UseThreads(false)
+	}
+	return c.e.Append(pieces)
+}
+
+func (c cpuEngine) Copy(dst, src Session, tokens []int32) error {
+	return dst.(*cpu.Session).CopyFrom(src.(*cpu.Session), len(tokens))
 }
 
 // refEngine gives the reading copy sessions without a cache: each Append reckons its text from the beginning, one

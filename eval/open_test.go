@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ravn/engine/cpu"
 	"ravn/model"
 	"ravn/tokenizer"
 	"ravn/weights"
@@ -102,6 +103,51 @@ func TestLocalAnswersAreTheSameInAnyOrder(t *testing.T) {
 	ask(t, m, []int{3, 4, 5, 0, 1, 2})
 	if d := cmp.Diff(ask(t, m, []int{0, 1, 2, 3, 4, 5}), want); d != "" {
 		t.Errorf("after other questions:\n%s", d)
+	}
+}
+
+// A GGUF file of the same numbers answers with the same bits, has the same hash, and is read in its own order of rows.
+func TestLocalReadsGGUF(t *testing.T) {
+	dir := tinyModel(t)
+	file := filepath.Join(t.TempDir(), "tiny.gguf")
+	if _, err := weights.Convert(t.Context(), file, dir, weights.ConvertOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	order := []int{0, 1, 2, 3, 4, 5}
+	folder, gguf := open(t, dir, LocalOptions{Threads: 2}), open(t, file, LocalOptions{Threads: 2})
+	if d := cmp.Diff(ask(t, gguf, order), ask(t, folder, order)); d != "" {
+		t.Errorf("answers differ:\n%s", d)
+	}
+	if folder.Info().Hash != gguf.Info().Hash {
+		t.Errorf("hashes %s and %s", folder.Info().Hash, gguf.Info().Hash)
+	}
+}
+
+func TestModelThatDoesNotFitIsRefused(t *testing.T) {
+	m, err := weights.Open(tinyModel(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	var size int64
+	for _, x := range m.Tensors() {
+		size += int64(len(x.Data))
+	}
+	keys := cpu.SessionBytes(m.Config(), 128)
+	if err := fits(m.Config(), m.Tensors(), "tiny", size+keys); err != nil {
+		t.Errorf("exactly enough memory: %v", err)
+	}
+	if err := fits(m.Config(), m.Tensors(), "tiny", 0); err != nil {
+		t.Errorf("unknown memory: %v", err)
+	}
+	for memory, want := range map[int64]string{
+		size + keys - 1: "this machine has 0.0 GB, so it does not fit (ravn convert tiny tiny-q8_0.gguf --dtype q8_0 makes a file of 0.0 GB that does)",
+		size/5 + keys:   "--dtype q4_0 makes",
+		1000:            "(use a machine with more memory)",
+	} {
+		if err := fits(m.Config(), m.Tensors(), "tiny", memory); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%d bytes: %v, want %s", memory, err, want)
+		}
 	}
 }
 

@@ -1,7 +1,5 @@
 package eval
 
-import "context"
-
 // promptChunk bounds how many prompt tokens an engine is handed at once, and with it its working memory.
 const promptChunk = 256
 
@@ -114,32 +112,4 @@ func rank(logits []float32, id int32) int {
 		}
 	}
 	return r
-}
-
-func (w *worker) generate(ctx context.Context, g *Generation, ids []int32, p GeneratePrompt) error {
-	logits, err := w.prompt(ids, p.MaxTokens)
-	if err != nil {
-		return err
-	}
-	var written []int32
-	spelling := w.l.spell(p.Grammar)
-	for {
-		id, done := spelling.best(logits)
-		if done || id == w.l.tok.EOS() {
-			break
-		}
-		written = append(written, id)
-		text, stopped := cutStop(w.l.tok.Decode(written), p.Stop)
-		g.Text, g.Tokens = text, len(written)
-		if stopped || len(written) == p.MaxTokens {
-			break
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if logits, err = w.push([]int32{id}, 0); err != nil {
-			return err
-		}
-	}
-	return nil
 }

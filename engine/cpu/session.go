@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"ravn/kernel"
+	"ravn/model"
 )
 
 // sessionRows is how many tokens of sessions go through the model at a time; more are cut into such passes.
@@ -29,10 +30,7 @@ func (e *Engine) NewSession(maxTokens int) (*Session, error) {
 		return nil, fmt.Errorf("engine/cpu: session of %d tokens, the model knows 1 to %d positions (max_position_embeddings)", maxTokens, e.maxPos)
 	}
 	e.ropes.upTo(maxTokens)
-	stride := (maxTokens + 15) / 16 * 16
-	if stride%256 == 0 { // rows a power of two apart would share few lines of the cache
-		stride += 16
-	}
+	stride := keyStride(maxTokens)
 	return &Session{
 		e: e, max: maxTokens, stride: stride,
 		k: make([]float32, e.L*e.KV*stride), v: make([]float32, e.L*e.KV*maxTokens),
@@ -49,6 +47,45 @@ func (s *Session) Len() int { return s.n }
 // Truncate keeps the first n tokens, so that another text with the same beginning can follow them. An n beyond Len
 // changes nothing, one below 0 is 0.
 func (s *Session) Truncate(n int) { s.n = min(s.n, max(n, 0)) }
+
+// CopyFrom makes the first n tokens of src those of s, with their keys and values, so that what many texts begin with is
+// computed once. Both must be sessions of one engine, and s have place for n tokens.
+func (s *Session) CopyFrom(src *Session, n int) error {
+	if src == nil || s.e != src.e {
+		return errors.New("engine/cpu: copy: the sessions are not of one engine")
+	}
+	if n < 0 || n > src.n || n > s.max {
+		return fmt.Errorf("engine/cpu: copy: %d tokens of %d to a session for %d", n, src.n, s.max)
+	}
+	if s == src {
+		s.Truncate(n)
+		return nil
+	}
+	e := s.e
+	for r := range e.L * e.KV {
+		copy(s.k[r*s.stride:][:n], src.k[r*src.stride:])
+	}
+	for h := range e.L * e.K {
+		copy(s.v[h*s.max*e.D:][:n*e.D], src.v[h*src.max*e.D:])
+	}
+	s.n = n
+	return nil
+}
+
+// SessionBytes is the memory of a session for maxTokens tokens of c, for the keys and values that it keeps.
+func SessionBytes(c *model.Config, maxTokens int) int64 {
+	s := newShape(c)
+	return 4 * int64(s.L) * int64(s.KV) * int64(keyStride(maxTokens)+maxTokens)
+}
+
+// keyStride is how far elements of a key are apart.
+func keyStride(maxTokens int) int {
+	stride := (maxTokens + 15) / 16 * 16
+	if stride%256 == 0 { // rows a power of two apart would share few lines of the cache
+		stride += 16
+	}
+	return stride
+}
 
 // Append adds tokens and writes the logits of tokens[from:], one row of V each, to logits. After an error the session
 // is as before. Logits do not depend on how a text is cut into calls.

@@ -161,6 +161,44 @@ func TestSessionReadsNewWeights(t *testing.T) {
 	}
 }
 
+// TestSessionCopies goes on from the first tokens of another session.
+func TestSessionCopies(t *testing.T) {
+	c := config()
+	e := newEngine(t, weights(c, 71), Options{Inference: true})
+	tokens := batch(c, 72, 1, 90).Tokens
+	want := extend(t, newSession(t, e, 90), tokens)
+	src := newSession(t, e, 300)
+	extend(t, src, tokens[:70])
+	extend(t, src, []int32{3, 4})
+	for _, n := range []int{0, 1, 33, 70} {
+		s := newSession(t, e, 90+n)
+		extend(t, s, []int32{9, 8, 7})
+		if err := s.CopyFrom(src, n); err != nil || s.Len() != n {
+			t.Fatalf("copy of %d: length %d, %v", n, s.Len(), err)
+		}
+		if !slices.Equal(extend(t, s, tokens[n:]), want[n*c.VocabSize:]) {
+			t.Errorf("after a copy of %d tokens the logits differ", n)
+		}
+	}
+	if err := src.CopyFrom(src, 70); err != nil || src.Len() != 70 {
+		t.Errorf("copy to itself: length %d, %v", src.Len(), err)
+	}
+	other := newSession(t, newEngine(t, weights(c, 71), Options{Inference: true}), 90)
+	for _, tc := range []struct {
+		want string
+		err  error
+	}{
+		{"engine/cpu: copy: the sessions are not of one engine", other.CopyFrom(src, 1)},
+		{"engine/cpu: copy: the sessions are not of one engine", other.CopyFrom(nil, 1)},
+		{"engine/cpu: copy: 71 tokens of 70 to a session for 90", newSession(t, e, 90).CopyFrom(src, 71)},
+		{"engine/cpu: copy: 60 tokens of 70 to a session for 50", newSession(t, e, 50).CopyFrom(src, 60)},
+	} {
+		if fmt.Sprint(tc.err) != tc.want {
+			t.Errorf("%v, want %s", tc.err, tc.want)
+		}
+	}
+}
+
 func TestSessionErrors(t *testing.T) {
 	c := config(func(c *model.Config) { c.MaxPositionEmbeddings = 50 })
 	w := weights(c, 51)

@@ -18,7 +18,7 @@ import (
 
 // EvalCmd measures models on data sets.
 type EvalCmd struct {
-	Models     []string `arg:"" name:"model" help:"Hugging Face folders, or \"dummy\"."`
+	Models     []string `arg:"" name:"model" help:"Hugging Face folders or GGUF files, or \"dummy\"."`
 	Data       []string `required:"" help:"Folder of a data set (train.jsonl, test.jsonl), or a file of held-out documents for bits per byte; may be repeated."`
 	Out        string   `default:"records.jsonl" help:"Records are appended here; predictions go beside it."`
 	Mode       string   `enum:"ravn,scandeval-2024" default:"ravn" help:"ravn, or scandeval-2024: prompts and readings of ScandEval 9.1.2."`

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"ravn/engine/cpu"
+	"ravn/eval"
 	"ravn/sampler"
 	"ravn/tokenizer"
 	"ravn/weights"
@@ -13,16 +15,18 @@ import (
 
 // GenerateCmd writes text with a model.
 type GenerateCmd struct {
-	Model       string   `arg:"" help:"Hugging Face folder."`
-	Prompt      []string `help:"Text to go on from; may be repeated. Without it each line of stdin is a prompt." sep:"none"`
-	MaxTokens   int      `default:"64" help:"Tokens to write at most."`
-	Temperature float64  `default:"0" help:"0 takes the likeliest token; 1 draws with the model's probabilities."`
-	TopK        int      `help:"Draw from the K likeliest tokens; 0 from all."`
-	TopP        float64  `help:"Draw from the fewest tokens that hold this probability; 0 from all."`
-	Seed        uint64   `default:"17" help:"The same seed writes the same text."`
-	Stop        []string `help:"End before this text; may be repeated." sep:"none"`
-	Threads     int      `help:"Threads; 0 uses all processors."`
-	JSON        bool     `name:"json" help:"One JSON object a prompt."`
+	Model             string   `arg:"" help:"Hugging Face folder or GGUF file."`
+	Prompt            []string `help:"Text to go on from; may be repeated. Without it each line of stdin is a prompt." sep:"none"`
+	MaxTokens         int      `default:"64" help:"Tokens to write at most."`
+	Temperature       float64  `default:"0" help:"0 takes the likeliest token; 1 draws with the model's probabilities."`
+	TopK              int      `help:"Draw from the K likeliest tokens; 0 from all."`
+	TopP              float64  `help:"Draw from the fewest tokens that hold this probability; 0 from all."`
+	MinP              float64  `help:"Draw from tokens at least this share as likely as the likeliest; 0 from all."`
+	RepetitionPenalty float64  `default:"1" help:"Above 1, tokens of the prompt and of what was written become less likely."`
+	Seed              uint64   `default:"17" help:"The same seed writes the same text."`
+	Stop              []string `help:"End before this text; may be repeated." sep:"none"`
+	Threads           int      `help:"Threads; 0 uses all processors."`
+	JSON              bool     `name:"json" help:"One JSON object a prompt."`
 }
 
 // Help is shown under --help.
@@ -32,117 +36,159 @@ func (c *GenerateCmd) Help() string {
 }
 
 type generated struct {
-	Prompt string `json:"prompt"`
-	Text   string `json:"text"`
-	Tokens int    `json:"tokens"`
-	Ended  string `json:"ended"` // "eos", "stop", "length"
+	Prompt       string `json:"prompt"`
+	Text         string `json:"text"`
+	PromptTokens int    `json:"prompt_tokens"`
+	Tokens       int    `json:"tokens"`
+	Ended        string `json:"ended"` // "eos", "stop", "length"
 }
 
 // Run continues each prompt.
 func (c *GenerateCmd) Run(ctx context.Context, s *Streams) error {
-	o := sampler.Options{Temperature: c.Temperature, TopK: c.TopK, TopP: c.TopP, Seed: c.Seed}
+	o := sampler.Options{
+		RepetitionPenalty: c.RepetitionPenalty, Temperature: c.Temperature, TopK: c.TopK, MinP: c.MinP, TopP: c.TopP, Seed: c.Seed,
+	}
 	if err := o.Validate(); err != nil {
 		return usageError{fmt.Errorf("generate: %w", err)}
 	}
-	w, err := weights.Load(c.Model)
+	m, err := weights.Open(c.Model)
 	if err != nil {
 		return err
 	}
-	tok, err := tokenizer.Load(c.Model)
+	defer m.Close()
+	tok, err := weights.LoadTokenizer(c.Model)
 	if err != nil {
 		return err
 	}
-	engine, err := cpu.New(w, cpu.Options{Threads: c.Threads, Inference: true})
+	engine, err := eval.OpenEngine(m, c.Model, c.Threads)
 	if err != nil {
-		return err
+		return fmt.Errorf("generate: %w", err)
 	}
 	defer engine.Close()
-	one := func(prompt string) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		return c.generate(ctx, s, engine, tok, o, prompt)
-	}
+	w := &writer{c: c, s: s, engine: engine, tok: tok, o: o, logits: make([]float32, m.Config().VocabSize)}
 	for _, p := range c.Prompt {
-		if err := one(p); err != nil {
+		if err := w.write(ctx, p); err != nil {
 			return err
 		}
 	}
 	if len(c.Prompt) > 0 {
 		return nil
 	}
-	return eachLine(s.In, func(_ int, line []byte) error { return one(string(line)) })
+	return eachLine(s.In, func(_ int, line []byte) error { return w.write(ctx, string(line)) })
 }
 
-// generate writes the prompt and what follows as it comes, or one JSON object at the end.
-func (c *GenerateCmd) generate(ctx context.Context, s *Streams, engine *cpu.Engine, tok *tokenizer.Tokenizer, o sampler.Options, prompt string) error {
-	pick, err := sampler.New(o)
+// writer continues one prompt after the other. Of a prompt, only what the one before did not begin with is computed.
+type writer struct {
+	c       *GenerateCmd
+	s       *Streams
+	engine  *cpu.Engine
+	tok     *tokenizer.Tokenizer
+	o       sampler.Options
+	logits  []float32
+	session *cpu.Session
+	room    int     // tokens of the session
+	held    []int32 // in it
+}
+
+// begin brings the session to ids, with room for more tokens after them; its logits are those of the last id.
+func (w *writer) begin(ids []int32, more int) error {
+	if need := len(ids) + more; w.session == nil || need > w.room {
+		w.room = min(w.engine.Config().MaxPositionEmbeddings, (need+255)/256*256)
+		session, err := w.engine.NewSession(w.room)
+		if err != nil {
+			return err
+		}
+		session.UseThreads(true)
+		w.session, w.held = session, nil
+	}
+	same := 0
+	for same < min(len(ids)-1, len(w.held)) && ids[same] == w.held[same] {
+		same++
+	}
+	w.session.Truncate(same)
+	w.held = w.held[:same]
+	return w.feed(ids[same:])
+}
+
+func (w *writer) feed(ids []int32) error {
+	if err := w.session.Append(ids, w.logits, len(ids)-1); err != nil {
+		return err
+	}
+	w.held = append(w.held, ids...)
+	return nil
+}
+
+// write writes the prompt and what follows as it comes, or one JSON object at the end.
+func (w *writer) write(ctx context.Context, prompt string) error {
+	pick, err := sampler.New(w.o)
 	if err != nil {
 		return err
 	}
 	var ids []int32
-	if tok.BOS() >= 0 {
-		ids = append(ids, tok.BOS())
+	if w.tok.BOS() >= 0 {
+		ids = append(ids, w.tok.BOS())
 	}
-	ids = tok.Encode(ids, prompt)
+	ids = w.tok.Encode(ids, prompt)
 	if len(ids) == 0 {
 		return usageError{fmt.Errorf("generate: the prompt is empty and the tokenizer has no BOS to begin with")}
 	}
-	cfg := engine.Config()
-	room := min(c.MaxTokens, cfg.MaxPositionEmbeddings-len(ids))
-	if room <= 0 && c.MaxTokens > 0 {
+	cfg := w.engine.Config()
+	if i := slices.IndexFunc(ids, func(id int32) bool { return int(id) >= cfg.VocabSize }); i >= 0 {
+		return fmt.Errorf("generate: the tokenizer writes id %d, the model has %d (the tokenizer belongs to another model)", ids[i], cfg.VocabSize)
+	}
+	room := min(w.c.MaxTokens, cfg.MaxPositionEmbeddings-len(ids))
+	if room <= 0 && w.c.MaxTokens > 0 {
 		return fmt.Errorf("generate: the prompt has %d tokens, the model's context is %d (shorten the prompt)", len(ids), cfg.MaxPositionEmbeddings)
 	}
-	session, err := engine.NewSession(len(ids) + max(room, 0))
-	if err != nil {
-		return err
-	}
-	stream := s.Out
-	if c.JSON {
+	stream := w.s.Out
+	if w.c.JSON {
 		stream = io.Discard
 	}
 	fmt.Fprint(stream, prompt)
-	logits := make([]float32, cfg.VocabSize)
-	dec := tok.NewDecoder()
+	pick.See(ids...)
+	dec, stops := w.tok.NewDecoder(), sampler.Stops{Strings: w.c.Stop}
 	for _, id := range ids { // the decoder has to know what went before to place the first space
 		dec.Next(id)
 	}
-	out := generated{Prompt: prompt, Ended: "length"}
-	stops := sampler.Stops{Strings: c.Stop}
-	say := func(piece string) bool {
-		text, done := stops.Next(piece)
+	out := generated{Prompt: prompt, PromptTokens: len(ids), Ended: "length"}
+	show := func(text string) (ended bool) {
+		text, ended = stops.Next(text)
 		out.Text += text
 		fmt.Fprint(stream, text)
-		return done
+		return ended
 	}
-	feed := ids
-	for range room {
+	for i := range room {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := session.Append(feed, logits, len(feed)-1); err != nil {
+		if i == 0 {
+			err = w.begin(ids, room)
+		} else {
+			err = w.feed(ids[len(ids)-1:])
+		}
+		if err != nil {
 			return err
 		}
-		id := pick.Pick(logits)
-		if id == tok.EOS() {
+		id := pick.Pick(w.logits)
+		if id == w.tok.EOS() {
 			out.Ended = "eos"
 			break
 		}
+		ids = append(ids, id)
 		out.Tokens++
-		if say(dec.Next(id)) {
+		if show(dec.Next(id)) {
 			out.Ended = "stop"
 			break
 		}
-		feed = []int32{id}
 	}
-	if out.Ended != "stop" && !say(dec.Flush()) {
-		rest := stops.Flush()
-		out.Text += rest
-		fmt.Fprint(stream, rest)
+	if out.Ended != "stop" && show(dec.Flush()) {
+		out.Ended = "stop"
 	}
-	if c.JSON {
-		return s.JSON(out)
+	rest := stops.Flush()
+	out.Text += rest
+	fmt.Fprintln(stream, rest)
+	if w.c.JSON {
+		return w.s.JSON(out)
 	}
-	fmt.Fprintln(stream)
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 
 	"ravn/engine/cpu"
 	"ravn/engine/ref"
+	"ravn/eval"
+	"ravn/kernel"
 	"ravn/model"
 	"ravn/tokenizer"
 	"ravn/weights"
@@ -23,7 +25,7 @@ const maxLine = 64 << 20
 
 // ScoreCmd says how likely a model finds given texts.
 type ScoreCmd struct {
-	Model   string `arg:"" help:"Hugging Face folder."`
+	Model   string `arg:"" help:"Hugging Face folder or GGUF file."`
 	JSON    bool   `name:"json" help:"Read and write JSON lines (the only form; accepted for symmetry)."`
 	Tokens  bool   `help:"Also write ids and logprobs, one per id after the first."`
 	Engine  string `enum:"cpu,ref" default:"cpu" help:"cpu, or ref, the slow reading copy in float64."`
@@ -68,32 +70,29 @@ type lossEngine interface {
 
 // Run reads requests until the end of input.
 func (c *ScoreCmd) Run(ctx context.Context, s *Streams) error {
-	w, err := weights.Load(c.Model)
+	m, err := weights.Open(c.Model)
 	if err != nil {
 		return err
 	}
-	tok, err := tokenizer.Load(c.Model)
+	defer m.Close()
+	tok, err := weights.LoadTokenizer(c.Model)
 	if err != nil && hasTokenizer(c.Model) {
 		return err
 	}
+	cfg := m.Config()
 	window := c.Window
 	if window <= 0 {
-		window = min(w.Config.MaxPositionEmbeddings, 4096)
+		window = min(cfg.MaxPositionEmbeddings, 4096)
 	}
-	if window < 2 || window > w.Config.MaxPositionEmbeddings {
-		return usageError{fmt.Errorf("score: --window %d must lie between 2 and the model's %d", window, w.Config.MaxPositionEmbeddings)}
+	if window < 2 || window > cfg.MaxPositionEmbeddings {
+		return usageError{fmt.Errorf("score: --window %d must lie between 2 and the model's %d", window, cfg.MaxPositionEmbeddings)}
 	}
-	var engine lossEngine
-	if c.Engine == "ref" {
-		engine, err = ref.New[float64](w)
-	} else {
-		engine, err = cpu.New(w, cpu.Options{Threads: c.Threads, MaxTokens: window, MaxRow: window, Inference: true})
-	}
+	engine, err := c.engine(m, window)
 	if err != nil {
 		return err
 	}
 	defer engine.Close()
-	sc := &scorer{engine: engine, tok: tok, vocab: w.Config.VocabSize, window: window}
+	sc := &scorer{engine: engine, tok: tok, vocab: cfg.VocabSize, window: window}
 	out := bufio.NewWriter(s.Out)
 	defer out.Flush()
 	enc := json.NewEncoder(out)
@@ -120,7 +119,63 @@ func (c *ScoreCmd) Run(ctx context.Context, s *Streams) error {
 	})
 }
 
+func (c *ScoreCmd) engine(m weights.Model, window int) (lossEngine, error) {
+	if c.Engine == "ref" {
+		w, err := m.Float32()
+		if err != nil {
+			return nil, err
+		}
+		return ref.New[float64](w)
+	}
+	e, err := eval.OpenEngine(m, c.Model, c.Threads)
+	if err != nil {
+		return nil, err
+	}
+	session, err := e.NewSession(window)
+	if err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	session.UseThreads(true)
+	return &sessionLoss{e: e, session: session, logits: make([]float32, lossRows*m.Config().VocabSize)}, nil
+}
+
+// lossRows is how many rows of logits are held at once.
+const lossRows = 128
+
+// sessionLoss scores the one row of a batch in a session, whose weights may have any format.
+type sessionLoss struct {
+	e       *cpu.Engine
+	session *cpu.Session
+	logits  []float32
+}
+
+func (l *sessionLoss) Close() error { return l.e.Close() }
+
+func (l *sessionLoss) Loss(nll []float32, b *model.Batch) error {
+	vocab := l.e.Config().VocabSize
+	l.session.Truncate(0)
+	from := 0 // nothing before the first target needs logits
+	for from < b.T && b.Targets[from] < 0 {
+		nll[from] = 0
+		from++
+	}
+	if err := l.session.Append(b.Tokens[:from], nil, from); err != nil {
+		return err
+	}
+	for at := from; at < b.T; at += lossRows {
+		n := min(lossRows, b.T-at)
+		if err := l.session.Append(b.Tokens[at:at+n], l.logits, 0); err != nil {
+			return err
+		}
+		kernel.CrossEntropy(nil, nll[at:at+n], l.logits[:n*vocab], b.Targets[at:at+n], n, vocab, 0, false)
+	}
+	return nil
+}
+
 func hasTokenizer(dir string) bool {
+	if weights.IsGGUF(dir) {
+		return true
+	}
 	for _, name := range []string{"tokenizer.model", "tokenizer.json"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			return true
