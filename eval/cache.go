@@ -21,7 +21,7 @@ import (
 // hash, context or name begins it anew.
 type Cached struct {
 	m    Model
-	file *os.File
+	file *os.File // nil: kept in memory only
 
 	mu    sync.Mutex // of what is known; answers are computed outside
 	known map[string]json.RawMessage
@@ -58,6 +58,9 @@ func OpenCache(path string, m Model) (*Cached, error) {
 	}
 	return c, nil
 }
+
+// Remember keeps the answers of m in memory.
+func Remember(m Model) *Cached { return &Cached{m: m, known: map[string]json.RawMessage{}} }
 
 func (c *Cached) head() cacheHead {
 	i := c.m.Info()
@@ -108,7 +111,12 @@ func (c *Cached) load() error {
 }
 
 // Close closes the file, not the model.
-func (c *Cached) Close() error { return c.file.Close() }
+func (c *Cached) Close() error {
+	if c.file == nil {
+		return nil
+	}
+	return c.file.Close()
+}
 
 // Hits is how many answers were read instead of asked for.
 func (c *Cached) Hits() int { return c.hits }
@@ -165,7 +173,7 @@ func cachedAnswers[P, A any](c *Cached, prompts []P, key func(P) string, ask fun
 		k := key(p)
 		if raw, ok := c.known[k]; ok {
 			if err := json.Unmarshal(raw, &out[i]); err != nil {
-				return nil, fmt.Errorf("eval: %s: %w (remove the file)", c.file.Name(), err)
+				return nil, fmt.Errorf("eval: answers kept of %s: %w (remove the file)", c.m.Info().Name, err)
 			}
 			c.hits++
 			continue
@@ -197,6 +205,9 @@ func cachedAnswers[P, A any](c *Cached, prompts []P, key func(P) string, ask fun
 		if err := enc.Encode(cacheLine{keys[i], raw}); err != nil {
 			return nil, fmt.Errorf("eval: %w", err)
 		}
+	}
+	if c.file == nil {
+		return out, nil
 	}
 	if _, err := c.file.Write(buf.Bytes()); err != nil {
 		return nil, fmt.Errorf("eval: %w", err)

@@ -105,10 +105,19 @@ type Provenance struct {
 	Shots       ShotUse  `json:"shots"`
 	Answers     Answers  `json:"answers"`
 
+	EarlyStop     *EarlyStop                `json:"early_stop,omitempty"`    // nil: all draws were asked
 	Contamination *Contamination            `json:"contamination,omitempty"` // nil: not checked
 	Estimates     map[string]stats.Estimate `json:"estimates"`               // by metric, "METRIC/clean" or "METRIC/source=NAME"
 	Predictions   string                    `json:"predictions,omitempty"`   // file with the answer to each item
 	Warnings      []string                  `json:"warnings,omitempty"`
+}
+
+// EarlyStop says that an evaluation ended when a comparison was resolved.
+type EarlyStop struct {
+	Draws   int     `json:"draws"`
+	Of      int     `json:"of"`
+	Against string  `json:"against"` // the model compared with
+	Level   float64 `json:"level"`   // of each look
 }
 
 // ShotUse says how many examples the prompts carried.

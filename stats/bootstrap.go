@@ -164,6 +164,7 @@ func bootstrap(n int, o BootstrapOptions, stat func(idx []int) float64) Estimate
 		e.SE = jackknife(n, stat)
 		r := e.SE * tQuantile(1-(1-level)/2, float64(n-1))
 		e.Low, e.High = e.Value-r, e.Value+r
+		e.P = 2 * (1 - tCDF(math.Abs(e.Value/e.SE), float64(n-1)))
 		return e
 	}
 	draws := make([]float64, 0, b)
@@ -187,7 +188,29 @@ func bootstrap(n int, o BootstrapOptions, stat func(idx []int) float64) Estimate
 	tail := normalCDF(-math.Sqrt(float64(n)/float64(n-1)) * tQuantile(1-(1-level)/2, float64(n-1)))
 	e.Low, e.High = Quantile(draws, tail), Quantile(draws, 1-tail)
 	e.SE = deviation(draws)
+	e.draws, e.tail = draws, tail
+	e.P = tailShare(e)
 	return e
+}
+
+// tailShare is the two-sided p-value of "the truth is 0" from the resamples beyond 0. Where fewer than twenty are, the
+// share is too coarse for families of comparisons and the standard error says more.
+func tailShare(e Estimate) float64 {
+	below, above := 0, 0
+	for _, v := range e.draws {
+		if v <= 0 {
+			below++
+		}
+		if v >= 0 {
+			above++
+		}
+	}
+	few, of := min(below, above), float64(len(e.draws)+1)
+	p := min(1, 2*float64(few+1)/of)
+	if few < 20 && e.SE > 0 {
+		p = min(2*21/of, 2*(1-tCDF(math.Abs(e.Value)/e.SE, float64(e.N-1))))
+	}
+	return p
 }
 
 // jackknife is the standard error from leaving out one unit at a time.

@@ -19,7 +19,11 @@ type Estimate struct {
 	N         int      // units that were resampled: items or documents
 	Method    string   // how the interval was found
 	SE        float64  // standard error, NaN (null in JSON) when unknown
+	P         float64  // two-sided p-value of "the truth is 0", of differences; 0 unknown
 	Warnings  []string // caveats, to be printed wherever the number is
+
+	draws []float64 // resamples, sorted, and the share cut off at each end
+	tail  float64
 }
 
 // SmallN is the number of units below which an estimate carries a warning.
@@ -83,6 +87,7 @@ type estimateJSON struct {
 	N        int      `json:"n"`
 	Method   string   `json:"method"`
 	SE       *float64 `json:"se"`
+	P        float64  `json:"p,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
 }
 
@@ -94,7 +99,7 @@ func (e Estimate) MarshalJSON() ([]byte, error) {
 		}
 		return &x
 	}
-	return json.Marshal(estimateJSON{number(e.Value), number(e.Low), number(e.High), e.Level, e.N, e.Method, number(e.SE), e.Warnings})
+	return json.Marshal(estimateJSON{number(e.Value), number(e.Low), number(e.High), e.Level, e.N, e.Method, number(e.SE), zeroNaN(e.P), e.Warnings})
 }
 
 // UnmarshalJSON reads null as NaN.
@@ -109,8 +114,18 @@ func (e *Estimate) UnmarshalJSON(data []byte) error {
 		}
 		return *p
 	}
-	*e = Estimate{number(j.Value), number(j.Low), number(j.High), j.Level, j.N, j.Method, number(j.SE), j.Warnings}
+	*e = Estimate{
+		Value: number(j.Value), Low: number(j.Low), High: number(j.High), Level: j.Level, N: j.N, Method: j.Method,
+		SE: number(j.SE), P: j.P, Warnings: j.Warnings,
+	}
 	return nil
+}
+
+func zeroNaN(x float64) float64 {
+	if math.IsNaN(x) {
+		return 0
+	}
+	return x
 }
 
 // MeanRadius is ScandEval's summary of a few scores: their mean and 1.96 s/√n, s the sample standard deviation.

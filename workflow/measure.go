@@ -284,6 +284,7 @@ func compareAll(base, result []*task.Result, seed uint64) ([]task.Comparison, er
 		}
 		all = append(all, cs...)
 	}
+	task.Adjust(all)
 	return all, nil
 }
 

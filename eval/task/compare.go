@@ -21,9 +21,11 @@ type Comparison struct {
 	LowerBetter bool           `json:"lower_better,omitempty"`
 	Base        float64        `json:"base"`
 	Result      float64        `json:"result"`
-	Difference  stats.Estimate `json:"difference"` // result minus base, paired
-	Detectable  float64        `json:"detectable"` // smallest true difference that is found four times in five; 0 unknown
-	Verdict     string         `json:"verdict"`    // "better", "worse" or "~", the result against the base
+	Difference  stats.Estimate `json:"difference"`           // result minus base, paired
+	Detectable  float64        `json:"detectable"`           // smallest true difference that is found four times in five; 0 unknown
+	Adjusted    float64        `json:"adjusted_p,omitempty"` // Holm's p-value among the comparisons of the family, see Adjust; 0: not in it
+	Family      int            `json:"family,omitempty"`     // comparisons in the family
+	Verdict     string         `json:"verdict"`              // "better", "worse" or "~", the result against the base
 	Warnings    []string       `json:"warnings,omitempty"`
 }
 
@@ -45,6 +47,74 @@ func verdict(d stats.Estimate, lower bool) string {
 		return "better"
 	}
 	return "worse"
+}
+
+// Adjust controls what looking at many data sets does: the comparisons of whole data sets in the metric that counts are
+// one family, their p-values are adjusted (Holm), and those not below 0.05 become "~". Other comparisons, of parts and of
+// further metrics, keep their own verdicts, which hold for one question asked by itself.
+func Adjust(cs []Comparison) {
+	first := map[string]bool{}
+	var at []int
+	var p []float64
+	for i := range cs {
+		c := &cs[i]
+		if c.Group != "" || first[c.Dataset] {
+			continue
+		}
+		first[c.Dataset] = true
+		v := c.Difference.P
+		if v == 0 {
+			v = math.NaN()
+		}
+		at, p = append(at, i), append(p, v)
+	}
+	for k, adjusted := range stats.Holm(p) {
+		c := &cs[at[k]]
+		c.Family = len(at)
+		if math.IsNaN(adjusted) {
+			continue
+		}
+		c.Adjusted = adjusted
+		if adjusted >= 0.05 {
+			c.Verdict = "~"
+		}
+	}
+}
+
+// TaskDifference is the mean difference of a task over its data sets.
+type TaskDifference struct {
+	Task       string         `json:"task"`
+	Datasets   []string       `json:"datasets"`
+	Difference stats.Estimate `json:"difference"`
+	Detectable float64        `json:"detectable"` // smallest true difference that is found four times in five; 0 unknown
+}
+
+// ByTask averages the comparisons of whole data sets in the metric that counts, tasks in the order met.
+func ByTask(cs []Comparison) []TaskDifference {
+	var out []TaskDifference
+	parts := map[string][]stats.Estimate{}
+	seen := map[string]bool{}
+	for i := range cs {
+		c := &cs[i]
+		if c.Group != "" || seen[c.Dataset] {
+			continue
+		}
+		seen[c.Dataset] = true
+		k := slices.IndexFunc(out, func(t TaskDifference) bool { return t.Task == c.Task })
+		if k < 0 {
+			k = len(out)
+			out = append(out, TaskDifference{Task: c.Task})
+		}
+		out[k].Datasets = append(out[k].Datasets, c.Dataset)
+		parts[c.Task] = append(parts[c.Task], c.Difference)
+	}
+	for k := range out {
+		out[k].Difference = stats.MeanOf(parts[out[k].Task])
+		if d := out[k].Difference.Detectable(); !math.IsNaN(d) {
+			out[k].Detectable = d
+		}
+	}
+	return out
 }
 
 // Compare sets a result against its base on the items both were asked, metric by metric, the primary one first. Items
@@ -89,11 +159,11 @@ func Compare(base, result *Result, o stats.BootstrapOptions) ([]Comparison, erro
 			continue
 		}
 		for _, m := range k.metrics(&d, quirksOf(base.Record.Ravn.Quirks)) {
-			f := meanOverDraws(m, draws)
-			diff := stats.PairedSums(b, a, f, o)
+			diff := stats.PairedCrossed(b, a, func(sums []float64) float64 { return m.scale * m.value(sums) }, o)
 			diff.Method += " of items"
 			c := newComparison(base, result, m, part, diff)
-			c.Base, c.Result = whole(a, f), whole(b, f)
+			f := meanOverDraws(m, draws)
+			c.Base, c.Result = whole(a.Sums, f), whole(b.Sums, f)
 			out = append(out, c)
 		}
 	}
@@ -110,7 +180,7 @@ func newComparison(base, result *Result, m metric, group string, diff stats.Esti
 	if d := diff.Detectable(); !math.IsNaN(d) {
 		c.Detectable = d
 	}
-	if base.Record.Ravn.PromptsHash != result.Record.Ravn.PromptsHash {
+	if x, y := base.Record.Ravn.PromptsHash, result.Record.Ravn.PromptsHash; x != "" && y != "" && x != y {
 		c.Warnings = append(c.Warnings, "the two models were not asked with the same prompts (examples were dropped to fit the context)")
 	}
 	if r.Ravn.Small {

@@ -407,3 +407,70 @@ func TestMajority(t *testing.T) {
 		t.Errorf("%s: %v, answers %v", r.Record.Model, total, r.Record.Ravn.Answers.Labels)
 	}
 }
+
+// A model that is always right against one that is right four times in five is told apart after three draws; one like
+// its base never is.
+func TestStopsWhenResolved(t *testing.T) {
+	d := english(t, 200)
+	o := Options{Iterations: 6}
+	base, err := Evaluate(t.Context(), &oracle{answer: parity, maxTokens: -1, wrong: func(p string) bool { return lastNumber(p)%5 == 0 }}, d, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	better := &oracle{answer: parity, maxTokens: -1}
+	r, err := EvaluateUntilResolved(t.Context(), better, d, base, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := r.Record.Ravn
+	if s := p.EarlyStop; s == nil || s.Draws != 3 || s.Of != 6 || s.Against != "oracle" || s.Level != 1-0.05/4 || p.Iterations != 3 || len(better.asked) != 600 {
+		t.Errorf("stopped %+v after %d draws and %d prompts", s, p.Iterations, len(better.asked))
+	}
+	if !slices.ContainsFunc(p.Warnings, func(w string) bool { return strings.HasPrefix(w, "asked under 3 of 6 draws") }) {
+		t.Errorf("warnings %q", p.Warnings)
+	}
+	cs, err := Compare(base.FirstDraws(3), r, stats.BootstrapOptions{})
+	if err != nil || cs[0].Verdict != "better" || len(cs[0].Warnings) != 1 {
+		t.Errorf("compared: %+v, %v", cs, err)
+	}
+	same := &oracle{answer: parity, maxTokens: -1, wrong: func(p string) bool { return lastNumber(p)%5 == 1 }}
+	r, err = EvaluateUntilResolved(t.Context(), same, d, base, o)
+	if err != nil || r.Record.Ravn.EarlyStop != nil || r.Record.Ravn.Iterations != 6 || len(same.asked) != 1200 {
+		t.Errorf("an unresolved comparison stopped: %+v, %v", r.Record.Ravn.EarlyStop, err)
+	}
+	for prompt, n := range same.asked {
+		if n != 1 {
+			t.Fatalf("asked %d times: %q", n, prompt)
+		}
+	}
+}
+
+// The metric that counts, on whole data sets, is the family; parts and further metrics keep their verdicts.
+func TestAdjust(t *testing.T) {
+	var cs []Comparison
+	for _, c := range []struct {
+		set, metric, group string
+		p                  float64
+	}{{"a", "mcc", "", 0.02}, {"a", "accuracy", "", 0.001}, {"b", "mcc", "", 0.04}, {"b", "mcc", "clean", 0.001}, {"c", "em", "", 0.0001}} {
+		cs = append(cs, Comparison{Dataset: c.set, Task: Sentiment, Metric: c.metric, Group: c.group, Difference: stats.Estimate{Value: 1, Low: 0.5, High: 1.5, SE: 0.3, N: 100, P: c.p}, Verdict: "better"})
+	}
+	cs[4].Task = Questions
+	Adjust(cs)
+	var got []string
+	for _, c := range cs {
+		got = append(got, fmt.Sprintf("%s %.4g %d", c.Verdict, c.Adjusted, c.Family))
+	}
+	// Smallest first: 0.0001·3, 0.02·2, 0.04·1.
+	if want := []string{"better 0.04 3", "better 0 0", "better 0.04 3", "better 0 0", "better 0.0003 3"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	cs[2].Difference.P = 0.06
+	Adjust(cs)
+	if cs[2].Verdict != "~" {
+		t.Errorf("p 0.06 is %s", cs[2].Verdict)
+	}
+	tasks := ByTask(cs)
+	if len(tasks) != 2 || len(tasks[0].Datasets) != 2 || math.Abs(tasks[0].Difference.SE-0.3/math.Sqrt2) > 1e-12 || tasks[0].Detectable <= 0 {
+		t.Errorf("tasks %+v", tasks)
+	}
+}

@@ -211,7 +211,7 @@ func total(r *eval.Record, metrics []metric) {
 
 // sumsByRow lays the counts of all draws of a row side by side, so that a row is resampled with all its answers.
 // It returns the rows in ascending order with the table; keep chooses rows.
-func sumsByRow(ps []eval.Prediction, draws int, keep func(p *eval.Prediction) bool) (rows []int, s stats.Sums) {
+func sumsByRow(ps []eval.Prediction, draws int, keep func(p *eval.Prediction) bool) (rows []int, s stats.Crossed) {
 	dims := 0
 	for i := range ps {
 		dims = max(dims, len(ps[i].Counts))
@@ -225,7 +225,7 @@ func sumsByRow(ps []eval.Prediction, draws int, keep func(p *eval.Prediction) bo
 	for i, r := range rows {
 		at[r] = i
 	}
-	s = stats.Sums{Dims: dims * draws, Data: make([]float64, len(rows)*dims*draws)}
+	s = stats.Crossed{Sums: stats.Sums{Dims: dims * draws, Data: make([]float64, len(rows)*dims*draws)}, Draws: draws}
 	for i := range ps {
 		p := &ps[i]
 		row, ok := at[p.Row]
@@ -238,6 +238,13 @@ func sumsByRow(ps []eval.Prediction, draws int, keep func(p *eval.Prediction) bo
 		}
 	}
 	return rows, s
+}
+
+// itemsAndDraws estimates a metric over the items and draws there could have been.
+func itemsAndDraws(c stats.Crossed, m metric, o stats.BootstrapOptions) stats.Estimate {
+	e := stats.BootstrapCrossed(c, func(sums []float64) float64 { return m.scale * m.value(sums) }, o)
+	e.Method += " of items"
+	return e
 }
 
 // meanOverDraws makes a statistic of sums laid out by sumsByRow: the metric of each draw, averaged over draws.
@@ -267,13 +274,14 @@ func estimate(p *eval.Provenance, metrics []metric, ps []eval.Prediction, draws 
 				Method: fmt.Sprintf("mean and 1.96 s/√%d over bootstrap samples (ScandEval)", len(x)),
 			}
 		}
-		return
+	}
+	suffix := ""
+	if o.compatible() { // beside ScandEval's, over items and draws; see docs/design/statistics.md
+		suffix = "/propagated"
 	}
 	_, sums := sumsByRow(ps, draws, nil)
 	for _, m := range metrics {
-		e := stats.BootstrapSums(sums, meanOverDraws(m, draws), o.Bootstrap)
-		e.Method += fmt.Sprintf(" of items, mean over %d draws of examples", draws)
-		p.Estimates[m.name] = e
+		p.Estimates[m.name+suffix] = itemsAndDraws(sums, m, o.Bootstrap)
 	}
 }
 
@@ -295,8 +303,8 @@ func markSeen(p *eval.Provenance, metrics []metric, ps []eval.Prediction, draws 
 	}
 	_, sums := sumsByRow(ps, draws, func(p *eval.Prediction) bool { return !p.Seen })
 	for _, m := range metrics {
-		e := stats.BootstrapSums(sums, meanOverDraws(m, draws), o.Bootstrap)
-		e.Method += " of the items not found in the training text"
+		e := itemsAndDraws(sums, m, o.Bootstrap)
+		e.Method += ", of the items not found in the training text"
 		p.Estimates[m.name+"/clean"] = e
 	}
 }
