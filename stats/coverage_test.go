@@ -129,7 +129,7 @@ func coverageCases(resamples int) []coverageCase {
 	}{{"draws alike", 0, 0}, {"draws differ", 0.15, 0.05}, {"draws differ much", 0.5, 0.2}} {
 		add("accuracy, 512 items, 10 draws, "+v.name, world{512, 10, 0.4, v.lean, v.luck, 1}, accuracyOf)
 		add("MCC, 512 items, 10 draws, "+v.name, world{512, 10, 0.4, v.lean, v.luck, 1}, mccOf)
-		add("MCC, 512 items, 3 draws, "+v.name, world{512, 3, 0.4, v.lean, v.luck, 1}, mccOf)
+		add("MCC, 512 items, 5 draws, "+v.name, world{512, 5, 0.4, v.lean, v.luck, 1}, mccOf)
 		add("MCC, 64 items, 10 draws, "+v.name, world{64, 10, 0.4, v.lean, v.luck, 1}, mccOf)
 		w := world{512, 10, 0.3, v.lean, v.luck, 1}
 		more := w.truth(mccOf, w.skill+0.1) - w.truth(mccOf, w.skill)

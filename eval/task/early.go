@@ -9,7 +9,7 @@ import (
 
 // firstLook is the number of draws after which a comparison is looked at first: with fewer nothing is known of how much
 // draws differ.
-const firstLook = 3
+const firstLook = 5
 
 // EvaluateUntilResolved asks m draw by draw and stops as soon as its difference from base, in the metric that counts, is
 // told apart from 0. Because it looks several times, each look is held to 5 % divided by the number of looks. The record

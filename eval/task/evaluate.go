@@ -36,7 +36,7 @@ type Options struct {
 	Mode       string // eval.ModeRavn (also ""), or eval.ModeScandEval2024
 	Split      string // "test" (also ""), or "val"
 	Limit      int    // use the first Limit rows of the split, for texts of each source; 0: all
-	Iterations int    // draws of examples; 0: 3, or 10 in mode scandeval-2024
+	Iterations int    // draws of examples; 0: 5, or 10 in mode scandeval-2024
 	ZeroShot   bool   // no examples
 	Version    string // of ravn, for the record
 
@@ -95,7 +95,7 @@ func (o *Options) iterations() int {
 	case o.compatible():
 		return 10
 	}
-	return 3
+	return 5 // fewer do not tell how much draws differ; see docs/design/statistics.md
 }
 
 // Result is a record with the answers it sums up.

@@ -136,7 +136,7 @@ func TestPerfectAndWrongAnswers(t *testing.T) {
 			if p.Prompts != len(m.asked) || p.Items != 60 || p.Mode != mode || p.Primary != "mcc" {
 				t.Errorf("%s: provenance %+v", mode, p)
 			}
-			if draws := map[string]int{eval.ModeRavn: 3, eval.ModeScandEval2024: 10}[mode]; p.Iterations != draws || len(r.Record.Results.Raw.Test) != draws {
+			if draws := map[string]int{eval.ModeRavn: 5, eval.ModeScandEval2024: 10}[mode]; p.Iterations != draws || len(r.Record.Results.Raw.Test) != draws {
 				t.Errorf("%s: %d iterations", mode, p.Iterations)
 			}
 			if !slices.Contains(p.Warnings, "the items are made up, the score says nothing about a real benchmark") || !slices.Contains(p.Warnings, "only 60 items") || !p.Small {
@@ -408,11 +408,11 @@ func TestMajority(t *testing.T) {
 	}
 }
 
-// A model that is always right against one that is right four times in five is told apart after three draws; one like
+// A model that is always right against one that is right four times in five is told apart after five draws; one like
 // its base never is.
 func TestStopsWhenResolved(t *testing.T) {
 	d := english(t, 200)
-	o := Options{Iterations: 6}
+	o := Options{Iterations: 8}
 	base, err := Evaluate(t.Context(), &oracle{answer: parity, maxTokens: -1, wrong: func(p string) bool { return lastNumber(p)%5 == 0 }}, d, o)
 	if err != nil {
 		t.Fatal(err)
@@ -423,19 +423,19 @@ func TestStopsWhenResolved(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := r.Record.Ravn
-	if s := p.EarlyStop; s == nil || s.Draws != 3 || s.Of != 6 || s.Against != "oracle" || s.Level != 1-0.05/4 || p.Iterations != 3 || len(better.asked) != 600 {
+	if s := p.EarlyStop; s == nil || s.Draws != 5 || s.Of != 8 || s.Against != "oracle" || s.Level != 1-0.05/4 || p.Iterations != 5 || len(better.asked) != 1000 {
 		t.Errorf("stopped %+v after %d draws and %d prompts", s, p.Iterations, len(better.asked))
 	}
-	if !slices.ContainsFunc(p.Warnings, func(w string) bool { return strings.HasPrefix(w, "asked under 3 of 6 draws") }) {
+	if !slices.ContainsFunc(p.Warnings, func(w string) bool { return strings.HasPrefix(w, "asked under 5 of 8 draws") }) {
 		t.Errorf("warnings %q", p.Warnings)
 	}
-	cs, err := Compare(base.FirstDraws(3), r, stats.BootstrapOptions{})
+	cs, err := Compare(base.FirstDraws(5), r, stats.BootstrapOptions{})
 	if err != nil || cs[0].Verdict != "better" || len(cs[0].Warnings) != 1 {
 		t.Errorf("compared: %+v, %v", cs, err)
 	}
 	same := &oracle{answer: parity, maxTokens: -1, wrong: func(p string) bool { return lastNumber(p)%5 == 1 }}
 	r, err = EvaluateUntilResolved(t.Context(), same, d, base, o)
-	if err != nil || r.Record.Ravn.EarlyStop != nil || r.Record.Ravn.Iterations != 6 || len(same.asked) != 1200 {
+	if err != nil || r.Record.Ravn.EarlyStop != nil || r.Record.Ravn.Iterations != 8 || len(same.asked) != 1600 {
 		t.Errorf("an unresolved comparison stopped: %+v, %v", r.Record.Ravn.EarlyStop, err)
 	}
 	for prompt, n := range same.asked {
