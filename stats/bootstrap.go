@@ -139,14 +139,20 @@ func mustMatch(a, b int) {
 }
 
 func bootstrap(n int, o BootstrapOptions, stat func(idx []int) float64) Estimate {
+	e, _, _ := resample(n, o, stat)
+	return e
+}
+
+// resample also gives the sorted resamples, nil where there are none, and the share that the interval cuts off at each end.
+func resample(n int, o BootstrapOptions, stat func(idx []int) float64) (e Estimate, draws []float64, tail float64) {
 	b, level := o.resamples(), o.level()
-	e := Estimate{
+	e = Estimate{
 		Value: math.NaN(), Low: math.NaN(), High: math.NaN(), SE: math.NaN(), Level: level, N: n,
 		Method: fmt.Sprintf("percentile bootstrap, %d resamples", b),
 	}
 	if n == 0 {
 		e.Warnings = append(e.Warnings, "nothing was measured")
-		return e
+		return e, nil, 0
 	}
 	idx := make([]int, n)
 	for i := range idx {
@@ -157,7 +163,7 @@ func bootstrap(n int, o BootstrapOptions, stat func(idx []int) float64) Estimate
 		e.Warnings = append(e.Warnings, fmt.Sprintf("only %d units: the interval is a rough guess", n))
 	}
 	if n < 2 {
-		return e
+		return e, nil, 0
 	}
 	if n < SmallN {
 		e.Method = "jackknife, Student's t"
@@ -165,9 +171,9 @@ func bootstrap(n int, o BootstrapOptions, stat func(idx []int) float64) Estimate
 		r := e.SE * tQuantile(1-(1-level)/2, float64(n-1))
 		e.Low, e.High = e.Value-r, e.Value+r
 		e.P = 2 * (1 - tCDF(math.Abs(e.Value/e.SE), float64(n-1)))
-		return e
+		return e, nil, 0
 	}
-	draws := make([]float64, 0, b)
+	draws = make([]float64, 0, b)
 	rng := rand.NewPCG(o.Seed, 0x7261766e)
 	undefined := 0
 	for range b {
@@ -182,22 +188,21 @@ func bootstrap(n int, o BootstrapOptions, stat func(idx []int) float64) Estimate
 		e.Warnings = append(e.Warnings, fmt.Sprintf("%d of %d resamples gave no value", undefined, b))
 	}
 	if len(draws) < 2 {
-		return e
+		return e, nil, 0
 	}
 	slices.Sort(draws)
-	tail := normalCDF(-math.Sqrt(float64(n)/float64(n-1)) * tQuantile(1-(1-level)/2, float64(n-1)))
+	tail = normalCDF(-math.Sqrt(float64(n)/float64(n-1)) * tQuantile(1-(1-level)/2, float64(n-1)))
 	e.Low, e.High = Quantile(draws, tail), Quantile(draws, 1-tail)
 	e.SE = deviation(draws)
-	e.draws, e.tail = draws, tail
-	e.P = tailShare(e)
-	return e
+	e.P = tailShare(e, draws)
+	return e, draws, tail
 }
 
 // tailShare is the two-sided p-value of "the truth is 0" from the resamples beyond 0. Where fewer than twenty are, the
 // share is too coarse for families of comparisons and the standard error says more.
-func tailShare(e Estimate) float64 {
+func tailShare(e Estimate, draws []float64) float64 {
 	below, above := 0, 0
-	for _, v := range e.draws {
+	for _, v := range draws {
 		if v <= 0 {
 			below++
 		}
@@ -205,7 +210,7 @@ func tailShare(e Estimate) float64 {
 			above++
 		}
 	}
-	few, of := min(below, above), float64(len(e.draws)+1)
+	few, of := min(below, above), float64(len(draws)+1)
 	p := min(1, 2*float64(few+1)/of)
 	if few < 20 && e.SE > 0 {
 		p = min(2*21/of, 2*(1-tCDF(math.Abs(e.Value)/e.SE, float64(e.N-1))))

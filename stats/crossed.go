@@ -60,7 +60,7 @@ func crossed(n, draws int, o BootstrapOptions, values func(total []float64) []fl
 	total := make([]float64, c.Dims)
 	var within float64 // variance between draws, summed over resamples
 	count := 0
-	e := bootstrap(n, o, func(idx []int) float64 {
+	e, resamples, tail := resample(n, o, func(idx []int) float64 {
 		c.Add(total, idx)
 		per := values(total)
 		if v := variance(per); count > 0 && len(idx) == n && !math.IsNaN(v) { // the first call is of all units once
@@ -87,19 +87,19 @@ func crossed(n, draws int, o BootstrapOptions, values func(total []float64) []fl
 	// Resampling units adds to the variance between draws what the luck of the units already puts into it.
 	own := max(0, 2*between-within/float64(count-1))
 	e.Method += fmt.Sprintf(", %d draws as a sample", draws)
-	if own == 0 || e.draws == nil {
+	if own == 0 || resamples == nil {
 		return e
 	}
 	tau := math.Sqrt(own / float64(draws))
 	rng := rand.New(rand.NewPCG(o.Seed, 0x647261777321))
 	df := float64(draws - 1)
-	for i := range e.draws {
-		e.draws[i] += tau * studentT(rng, df)
+	for i := range resamples {
+		resamples[i] += tau * studentT(rng, df)
 	}
-	slices.Sort(e.draws)
-	e.Low, e.High = Quantile(e.draws, e.tail), Quantile(e.draws, 1-e.tail)
+	slices.Sort(resamples)
+	e.Low, e.High = Quantile(resamples, tail), Quantile(resamples, 1-tail)
 	e.SE = math.Hypot(e.SE, tau)
-	e.P = tailShare(e)
+	e.P = tailShare(e, resamples)
 	return e
 }
 

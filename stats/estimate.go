@@ -21,9 +21,6 @@ type Estimate struct {
 	SE        float64  // standard error, NaN (null in JSON) when unknown
 	P         float64  // two-sided p-value of "the truth is 0", of differences; 0 unknown
 	Warnings  []string // caveats, to be printed wherever the number is
-
-	draws []float64 // resamples, sorted, and the share cut off at each end
-	tail  float64
 }
 
 // SmallN is the number of units below which an estimate carries a warning.
