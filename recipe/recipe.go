@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -64,7 +65,7 @@ type Source struct {
 	Exclude  []string `yaml:"exclude,omitempty"`  // all but these
 	Language string   `yaml:"language,omitempty"` // code, for documents that say none
 	License  string   `yaml:"license,omitempty"`  // for documents that say none
-	Role     string   `yaml:"role"`               // "target" or "replay"
+	Role     string   `yaml:"role"`               // "target", "replay", or "anneal" for what is kept for the end
 }
 
 // Heldout is text that no step trains on and on which losses are measured.
@@ -114,9 +115,67 @@ type Shape struct {
 
 // Phase is one training phase: what is mixed, and how it is trained.
 type Phase struct {
-	From          string        `yaml:"from,omitempty"`    // checkpoint of another run to branch off from, its moments and step too: a decay from a stable phase
-	Mixture       []shard.Share `yaml:"mixture,omitempty"` // sections, or "role:replay", "language:en" for all such by their tokens; empty takes all target sections by their tokens
+	From          string             `yaml:"from,omitempty"`        // checkpoint of another run to branch off from, its moments and step too: a decay from a stable phase
+	Mixture       []shard.Share      `yaml:"mixture,omitempty"`     // sections, or "role:replay", "language:en" for all such by their tokens; empty takes all target sections by their tokens
+	Stages        []Stage            `yaml:"stages,omitempty"`      // instead of mixture: parts of the phase with mixtures of their own, in order
+	MaxEpochs     map[string]float64 `yaml:"max_epochs,omitempty"`  // section, or group as in mixture → how often it is read at most, the base's training here included; then its share goes to the others of its role
+	Temperature   float64            `yaml:"temperature,omitempty"` // of languages within a group: shares by tokens^(1/temperature); 1, the default, is by tokens, more lifts small languages
 	train.Options `yaml:",inline"`
+}
+
+// Stage is a part of a phase with its own mixture. Its length is steps or share; the last stage may leave both out and
+// takes the rest.
+type Stage struct {
+	Steps   int           `yaml:"steps,omitempty"` // of the stage
+	Share   float64       `yaml:"share,omitempty"` // instead: of the phase's steps
+	Mixture []shard.Share `yaml:"mixture"`         // as the phase's
+}
+
+// StageSteps are the lengths of the phase's stages, which add up to its steps. A phase without stages is one.
+func (p Phase) StageSteps() ([]int, error) {
+	if len(p.Stages) == 0 {
+		return []int{p.Steps}, nil
+	}
+	left := p.Steps
+	var steps []int
+	for i, s := range p.Stages {
+		n := s.Steps
+		switch {
+		case s.Steps != 0 && s.Share != 0:
+			return nil, fmt.Errorf("stages[%d] has steps and a share; give one of them", i)
+		case s.Share != 0:
+			n = int(math.Round(s.Share * float64(p.Steps)))
+		case s.Steps == 0 && i == len(p.Stages)-1:
+			n = left
+		}
+		if n < 1 || n > left {
+			return nil, fmt.Errorf("stages[%d] has %d steps, with %d of %d left", i, n, left, p.Steps)
+		}
+		left -= n
+		steps = append(steps, n)
+	}
+	if left != 0 {
+		return nil, fmt.Errorf("stages end %d steps before the phase does (the last one may leave out steps and share)", left)
+	}
+	return steps, nil
+}
+
+// Mixtures are the mixtures of the phase's stages.
+func (p Phase) Mixtures() [][]shard.Share {
+	if len(p.Stages) == 0 {
+		return [][]shard.Share{p.Mixture}
+	}
+	var all [][]shard.Share
+	for _, s := range p.Stages {
+		all = append(all, s.Mixture)
+	}
+	return all
+}
+
+// Unordered is the phase without what decides the order of batches, which a checkpoint knows on its own.
+func (p Phase) Unordered() Phase {
+	p.Mixture, p.Stages, p.MaxEpochs, p.Temperature = nil, nil, nil, 0
+	return p
 }
 
 // HeldoutName is the data set that the held-out text makes.
@@ -289,7 +348,7 @@ func (r *Recipe) Validate() error {
 			bad("%s has no path", at)
 		}
 		oneOf(at+".format", s.Format, "auto", "gigaword", "jsonl", "text")
-		oneOf(at+".role", s.Role, "target", "replay")
+		oneOf(at+".role", s.Role, "target", "replay", "anneal")
 	}
 	oneOf("data.rights", r.Data.Rights, "drop", "keep")
 	oneOf("data.separators", r.Data.Separators, "bos_eos", "eos", "none")
@@ -355,9 +414,32 @@ func (r *Recipe) Validate() error {
 }
 
 func (r *Recipe) checkPhase(name string, p Phase, bad func(string, ...any)) {
-	for i, s := range p.Mixture {
-		if s.Section == "" || !(s.Share > 0) {
-			bad("%s.mixture[%d] needs a section and a positive share", name, i)
+	for k, mixture := range p.Mixtures() {
+		at := name
+		if len(p.Stages) > 0 {
+			at = fmt.Sprintf("%s.stages[%d]", name, k)
+			if len(mixture) == 0 {
+				bad("%s.mixture is empty", at)
+			}
+		}
+		for i, s := range mixture {
+			if s.Section == "" || !(s.Share > 0) {
+				bad("%s.mixture[%d] needs a section and a positive share", at, i)
+			}
+		}
+	}
+	if len(p.Stages) > 0 && len(p.Mixture) > 0 {
+		bad("%s has a mixture and stages; give one of them", name)
+	}
+	if _, err := p.StageSteps(); err != nil && p.Steps > 0 {
+		bad("%s.%v", name, err)
+	}
+	if p.Temperature != 0 && p.Temperature < 1 {
+		bad("%s.temperature %g must be at least 1", name, p.Temperature)
+	}
+	for section, most := range p.MaxEpochs {
+		if section == "" || !(most > 0) {
+			bad("%s.max_epochs: %s: %g must be positive", name, section, most)
 		}
 	}
 	if err := p.Options.Validate(); err != nil {
@@ -412,14 +494,24 @@ func (p Phase) Deciding() Phase {
 	return p
 }
 
-// Deciding is the part of the recipe that decides what training does, as YAML.
-func (r *Recipe) Deciding() (string, error) {
-	base := r.Base
-	if base.Phase != nil {
-		p := base.Phase.Deciding()
-		base.Phase = &p
+// Deciding is the part of the recipe that decides what the training of the base does, or what continuing it does, as YAML.
+func (r *Recipe) Deciding(continued bool) (string, error) {
+	part := struct {
+		Seed      uint64    `yaml:"seed"`
+		Data      Data      `yaml:"data"`
+		Tokenizer Tokenizer `yaml:"tokenizer"`
+		Base      Base      `yaml:"base"`
+		Train     *Phase    `yaml:"train,omitempty"`
+	}{r.Seed, r.Data, r.Tokenizer, r.Base, nil}
+	if p := part.Base.Phase; p != nil {
+		d := p.Deciding()
+		part.Base.Phase = &d
 	}
-	out, err := yaml.MarshalWithOptions(Recipe{Name: r.Name, Seed: r.Seed, Data: r.Data, Tokenizer: r.Tokenizer, Base: base, Train: r.Train.Deciding()}, yaml.Indent(2))
+	if continued {
+		d := r.Train.Deciding()
+		part.Train = &d
+	}
+	out, err := yaml.MarshalWithOptions(part, yaml.Indent(2))
 	if err != nil {
 		return "", fmt.Errorf("recipe: %w", err)
 	}

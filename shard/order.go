@@ -236,6 +236,3 @@ func (o *Order) total() []int64 {
 	o.interleave.counts(counts, int64(o.options.Steps)*int64(o.options.Rows))
 	return counts
 }
-
-// HashTo is Hash: an order without stages is the same at every step.
-func (o *Order) HashTo(int) string { return o.hash }

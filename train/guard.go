@@ -369,7 +369,7 @@ func (j *Job) raise(after []int) error {
 	if j.Raise == nil {
 		return errors.New("this order has no replay to raise")
 	}
-	source, err := j.Raise(after, j.Options.Guard.ReplayFactor)
+	source, err := j.Raise(after)
 	if err == nil {
 		j.Source = source
 	}

@@ -221,7 +221,7 @@ func TestGuardedRunsResumeExactly(t *testing.T) {
 		begin := func(dir string) *Job {
 			j := guarded(t, dir, action)
 			j.Source = raised{pattern: pattern{4, 16}}
-			j.Raise = func(after []int, factor float64) (Source, error) {
+			j.Raise = func(after []int) (Source, error) {
 				if len(after) > 2 {
 					return nil, errors.New("it is at three quarters")
 				}
@@ -272,8 +272,8 @@ func TestGuardedRunsResumeExactly(t *testing.T) {
 			j := begin(dir)
 			j.Source = &cancelAfter{j.Source, after, cancel}
 			raise := j.Raise
-			j.Raise = func(steps []int, factor float64) (Source, error) {
-				s, err := raise(steps, factor)
+			j.Raise = func(steps []int) (Source, error) {
+				s, err := raise(steps)
 				left := j.Source.(*cancelAfter).left
 				return &cancelAfter{s, left, cancel}, err
 			}

@@ -56,9 +56,8 @@ type Job struct {
 	Files      map[string][]byte // tokenizer files, put into every checkpoint
 	Progress   *progress.Reporter
 
-	// Raise is the source where replay's share is multiplied by factor behind each of the steps of after; nil when it
-	// cannot be raised.
-	Raise func(after []int, factor float64) (Source, error)
+	// Raise is the source with more replay behind each of the steps of after; nil when replay cannot be raised.
+	Raise func(after []int) (Source, error)
 	// Save writes a checkpoint; nil is checkpoint.Save.
 	Save func(dir string, cfg *model.Config, s model.State, meta checkpoint.Meta, files map[string][]byte) error
 	Now  func() time.Time // nil is time.Now; only limits of time and timings.jsonl ask it
@@ -131,9 +130,12 @@ const (
 // RecipeOf is the recipe, as text, that a checkpoint was trained by; "" when it does not say.
 func RecipeOf(meta checkpoint.Meta) string { return meta.Extra[recipeKey] }
 
+// OrderOf is the hash of the order that a checkpoint's batches came from.
+func OrderOf(meta checkpoint.Meta) string { return meta.Extra[orderKey] }
+
 // Leavings are the names of all that a job leaves in its folder.
 func Leavings() []string {
-	return []string{"checkpoints", "events.jsonl", "timings.jsonl", outcomeName, baseName}
+	return []string{"checkpoints", "events.jsonl", "timings.jsonl", outcomeName, baseName, "order.json"}
 }
 
 // Root is the folder that holds the checkpoints of a job in dir.

@@ -144,18 +144,19 @@ func plannedPhase(name string, c *model.Config, p recipe.Phase, t int) PlannedPh
 
 // lint names what is known to have hurt: the rules are those of docs/guide.md with their sources.
 func (p *Plan) lint(r *recipe.Recipe) {
-	replay, target := 0.0, 0.0
+	replay := 0.0
 	role := map[string]string{"role:replay": "replay", "role:target": "target"}
 	for _, s := range r.Data.Sources {
 		if s.Section != "" {
 			role[s.Section] = s.Role
 		}
 	}
-	for _, s := range r.Train.Mixture {
-		if role[s.Section] == "replay" {
-			replay += s.Share
-		} else {
-			target += s.Share
+	steps, err := r.Train.StageSteps()
+	for i, mixture := range r.Train.Mixtures() {
+		for _, s := range mixture {
+			if err == nil && role[s.Section] == "replay" {
+				replay += s.Share * float64(steps[i])
+			}
 		}
 	}
 	if replay == 0 {

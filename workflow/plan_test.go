@@ -119,7 +119,7 @@ func TestMixtureStandsForSections(t *testing.T) {
 		{[]shard.Share{{Section: "role:target", Share: 0.8}, {Section: "en", Share: 0.2}}, map[string]float64{"adl": 0.6, "ft": 0.2, "en": 0.2}},
 		{[]shard.Share{{Section: "language:da", Share: 1}, {Section: "ft", Share: 1}}, map[string]float64{"adl": 0.75, "ft": 1.25}},
 	} {
-		got, err := mixture(sections, c.in)
+		got, err := mixture(sections, c.in, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +132,7 @@ func TestMixtureStandsForSections(t *testing.T) {
 			}
 		}
 	}
-	if _, err := mixture(sections, []shard.Share{{Section: "role:anneal", Share: 1}}); err == nil || !strings.Contains(err.Error(), `no section has role "anneal"`) {
+	if _, err := mixture(sections, []shard.Share{{Section: "role:anneal", Share: 1}}, 0); err == nil || !strings.Contains(err.Error(), `no section has role "anneal"`) {
 		t.Errorf("unknown role: %v", err)
 	}
 }

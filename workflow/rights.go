@@ -216,23 +216,28 @@ func (p *Plan) spread(r *recipe.Recipe, texts []plannedText) ([]rights.Use, erro
 	}
 	tokens, continued, total := map[string]float64{}, map[string]float64{}, 0.0
 	for i, phase := range phases {
-		shares, err := mixture(infos, phase.Mixture)
+		steps, err := phase.StageSteps()
 		if err != nil {
 			return nil, err
 		}
-		sum := 0.0
-		for _, s := range shares {
-			if !slices.ContainsFunc(infos, func(x shard.SectionInfo) bool { return x.Name == s.Section }) {
-				return nil, fmt.Errorf("mixture: no section %q in the sources", s.Section)
+		for k, shares := range phase.Mixtures() {
+			if shares, err = mixture(infos, shares, phase.Temperature); err != nil {
+				return nil, err
 			}
-			sum += s.Share
-		}
-		all := float64(phase.Steps) * float64(phase.RowsPerStep) * float64(r.Data.SeqTokens)
-		total += all
-		for _, s := range shares {
-			tokens[s.Section] += all * s.Share / sum
-			if i == 0 {
-				continued[s.Section] = s.Share / sum
+			sum := 0.0
+			for _, s := range shares {
+				if !slices.ContainsFunc(infos, func(x shard.SectionInfo) bool { return x.Name == s.Section }) {
+					return nil, fmt.Errorf("mixture: no section %q in the sources", s.Section)
+				}
+				sum += s.Share
+			}
+			all := float64(steps[k]) * float64(phase.RowsPerStep) * float64(r.Data.SeqTokens)
+			total += all
+			for _, s := range shares {
+				tokens[s.Section] += all * s.Share / sum
+				if i == 0 {
+					continued[s.Section] += s.Share / sum * float64(steps[k]) / float64(phase.Steps)
+				}
 			}
 		}
 	}

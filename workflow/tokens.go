@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"ravn/run"
 	"ravn/shard"
 	"ravn/tokenizer"
+	"ravn/train"
 )
 
 // tokenizer reads the recipe's tokenizer, or trains one on the kept text.
@@ -155,33 +157,117 @@ const (
 	continuedPhase = "continued"
 )
 
-// order is the batches of a phase. Where the base is trained here, the continued phase reads on behind what the base
-// has read of each section: replay is more text of the base's kind, not the same rows again.
-func (f *Flow) order(set *shard.Set, phase string) (*shard.Order, error) {
+// order is the batches of a phase as far as is known: with the replay that the guard of a continued phase has raised.
+func (f *Flow) order(set *shard.Set, phase string) (*shard.Staged, error) {
+	var raised []int
+	if phase == continuedPhase && f.Folder != nil && f.Recipe.Train.Guard != nil {
+		o, err := train.ReadOutcome(f.Folder.Dir, f.Recipe.Train.Steps)
+		if err != nil {
+			return nil, err
+		}
+		raised = o.Raised
+	}
+	return f.raisedOrder(set, phase, raised)
+}
+
+// raisedOrder is the batches of a phase, with more replay behind each of the given steps. Where the base is trained
+// here, the continued phase reads on behind what the base has read of each section: replay is more text of the base's
+// kind, not the same rows again.
+func (f *Flow) raisedOrder(set *shard.Set, phase string, raised []int) (*shard.Staged, error) {
 	p, skip := f.Recipe.Train, map[string]int64(nil)
 	switch base := f.Recipe.Base.Phase; {
 	case phase == basePhase:
 		p = *base
 	case base != nil:
-		before, err := f.order(set, basePhase)
+		before, err := f.raisedOrder(set, basePhase, nil)
 		if err != nil {
 			return nil, err
 		}
 		skip = before.RowsRead()
 	}
-	mixture, err := mixture(set.Sections(), p.Mixture)
+	steps, err := p.StageSteps()
 	if err != nil {
 		return nil, fmt.Errorf("workflow: %s: %w", f.Recipe.File(), err)
 	}
-	return shard.NewOrder(set, shard.OrderOptions{
-		Mixture: mixture, Seed: f.Recipe.Seed, Rows: p.RowsPerStep, T: f.Recipe.Data.SeqTokens, Steps: p.Steps,
-		AcrossDocuments: f.Recipe.Data.AcrossDocs, Skip: skip,
-	})
+	var stages []shard.Stage
+	for i, shares := range p.Mixtures() {
+		m, err := mixture(set.Sections(), shares, p.Temperature)
+		if err != nil {
+			return nil, fmt.Errorf("workflow: %s: %w", f.Recipe.File(), err)
+		}
+		stages = append(stages, shard.Stage{Steps: steps[i], Mixture: m})
+	}
+	for _, step := range raised {
+		if stages, err = raiseReplay(set.Sections(), stages, step, p.Guard.ReplayFactor); err != nil {
+			return nil, fmt.Errorf("workflow: %w", err)
+		}
+	}
+	caps := map[string]float64{}
+	for _, name := range sortedKeys(p.MaxEpochs) {
+		m, err := mixture(set.Sections(), []shard.Share{{Section: name, Share: 1}}, 1)
+		if err != nil {
+			return nil, fmt.Errorf("workflow: %s: max_epochs: %w", f.Recipe.File(), err)
+		}
+		for _, s := range m {
+			caps[s.Section] = p.MaxEpochs[name]
+		}
+	}
+	return shard.NewStaged(set, shard.OrderOptions{
+		Seed: f.Recipe.Seed, Rows: p.RowsPerStep, T: f.Recipe.Data.SeqTokens, Steps: p.Steps, AcrossDocuments: f.Recipe.Data.AcrossDocs, Skip: skip,
+	}, stages, caps)
+}
+
+// mostReplay is the share of replay beyond which it is not raised.
+const mostReplay = 0.75
+
+// raiseReplay begins a new stage behind a step, in which replay's share is multiplied by factor, as in all stages after it.
+func raiseReplay(sections []shard.SectionInfo, stages []shard.Stage, after int, factor float64) ([]shard.Stage, error) {
+	replay := map[string]bool{}
+	for _, s := range sections {
+		replay[s.Name] = s.Role == "replay"
+	}
+	var out []shard.Stage
+	first := 1
+	for _, st := range stages {
+		last := first + st.Steps - 1
+		if last > after {
+			if before := after - first + 1; before > 0 {
+				out = append(out, shard.Stage{Steps: before, Mixture: st.Mixture, Why: st.Why})
+				st.Steps -= before
+			}
+			sum, share := 0.0, 0.0
+			for _, m := range st.Mixture {
+				if sum += m.Share; replay[m.Section] {
+					share += m.Share
+				}
+			}
+			share /= sum
+			raised := min(share*factor, mostReplay)
+			if first <= after+1 && (share == 0 || raised <= share) {
+				return nil, fmt.Errorf("replay has a share of %.0f %% at step %d; it is raised from more than nothing to at most %.0f %%", 100*share, after+1, 100*mostReplay)
+			}
+			if raised > share && share > 0 {
+				mixed := make([]shard.Share, len(st.Mixture))
+				for i, m := range st.Mixture {
+					f := (1 - raised) / (1 - share)
+					if replay[m.Section] {
+						f = raised / share
+					}
+					mixed[i] = shard.Share{Section: m.Section, Share: m.Share * f}
+				}
+				st.Mixture, st.Why = mixed, fmt.Sprintf("the guard raised replay behind step %d to %.0f %%", after, 100*raised)
+			}
+		}
+		out = append(out, st)
+		first = last + 1
+	}
+	return out, nil
 }
 
 // mixture replaces "role:NAME" and "language:CODE" by the sections they stand for, shared out by tokens. An empty
-// mixture is all target sections.
-func mixture(sections []shard.SectionInfo, shares []shard.Share) ([]shard.Share, error) {
+// mixture is all target sections. With a temperature T above 1 the languages of a group get shares by tokens^(1/T), as
+// in Arivazhagan et al. 2019, arXiv 1907.05019.
+func mixture(sections []shard.SectionInfo, shares []shard.Share, temperature float64) ([]shard.Share, error) {
 	if len(shares) == 0 {
 		shares = []shard.Share{{Section: "role:target", Share: 1}}
 	}
@@ -193,23 +279,33 @@ func mixture(sections []shard.SectionInfo, shares []shard.Share) ([]shard.Share,
 			continue
 		}
 		var members []shard.SectionInfo
-		total := 0.0
+		languages := map[string]float64{}
 		for _, x := range sections {
 			if kind == "role" && x.Role == value || kind == "language" && x.Language == value {
 				members = append(members, x)
-				total += float64(x.Tokens)
+				languages[x.Language] += float64(x.Tokens)
 			}
 		}
 		if len(members) == 0 {
 			return nil, fmt.Errorf("mixture: no section has %s %q", kind, value)
 		}
+		total, weight := 0.0, map[string]float64{} // of a token of each language
+		for _, code := range sortedKeys(languages) {
+			weight[code] = 1
+			if temperature > 1 && languages[code] > 0 {
+				weight[code] = math.Pow(languages[code], 1/temperature-1)
+			}
+			total += languages[code] * weight[code]
+		}
 		for _, x := range members {
-			sum[x.Name] += s.Share * float64(x.Tokens) / total
+			sum[x.Name] += s.Share * (float64(x.Tokens) * weight[x.Language]) / total
 		}
 	}
 	var out []shard.Share
 	for _, name := range sortedKeys(sum) {
-		out = append(out, shard.Share{Section: name, Share: sum[name]})
+		if sum[name] > 0 { // a section whose documents were all removed has none
+			out = append(out, shard.Share{Section: name, Share: sum[name]})
+		}
 	}
 	return out, nil
 }

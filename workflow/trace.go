@@ -17,7 +17,7 @@ import (
 // Trace answers what a finished or running training phase reads at which step, from the recipe and the shards alone.
 type Trace struct {
 	set   *shard.Set
-	order *shard.Order
+	order *shard.Staged
 	tok   *tokenizer.Tokenizer
 	steps int
 }

@@ -215,13 +215,18 @@ func (f *Flow) train(ctx context.Context) error {
 			return err
 		}
 	}
-	outputs := []string{"", "events.jsonl", "outcome.json"}
+	rest, err := hashed("recipe", f.Recipe.Train.Deciding().Unordered())
+	if err != nil {
+		return err
+	}
+	decides := inputs(in, rest) // whether what lies in the folder can be gone on with; its order is looked at by itself
+	outputs := []string{"", "events.jsonl", "outcome.json", "order.json"}
 	return f.once("train", in, outputs, func(*run.StageRun) (string, error) {
 		w, err := weights.Load(base.Path)
 		if err != nil {
 			return "", err
 		}
-		res, err := f.phase(ctx, continuedPhase, f.Folder.Dir, f.Recipe.Train, w, in, base.Hash)
+		res, err := f.phase(ctx, continuedPhase, f.Folder.Dir, f.Recipe.Train, w, decides, base.Hash)
 		if err != nil {
 			return "", err
 		}
@@ -237,11 +242,8 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 	if err != nil {
 		return nil, err
 	}
-	text, err := f.Recipe.Deciding()
+	text, err := f.Recipe.Deciding(name == continuedPhase)
 	if err != nil {
-		return nil, err
-	}
-	if err := f.clearStale(dir, hash, text); err != nil {
 		return nil, err
 	}
 	tok, err := tokenizer.Load(f.Folder.TokenizerDir())
@@ -253,8 +255,14 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 		return nil, err
 	}
 	defer set.Close()
-	order, err := f.order(set, name)
+	order, err := f.raisedOrder(set, name, nil)
 	if err != nil {
+		return nil, err
+	}
+	if err := f.clearStale(set, name, dir, hash, text); err != nil {
+		return nil, err
+	}
+	if err := f.writeOrder(dir, order); err != nil {
 		return nil, err
 	}
 	t := f.Recipe.Data.SeqTokens
@@ -278,9 +286,24 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 	}
 	job := &train.Job{
 		Name: name, Dir: dir, Options: p.Options, Engine: engine, Source: order, Heldout: heldout, From: from,
+		Raise: func(after []int) (train.Source, error) {
+			raised, err := f.raisedOrder(set, name, after)
+			if err != nil {
+				return nil, err
+			}
+			return raised, f.writeOrder(dir, raised)
+		},
 		RecipeHash: hash, Recipe: text, BaseHash: base, Files: tok.Files(), Progress: f.Progress,
 	}
 	return job.Run(ctx)
+}
+
+// writeOrder puts the stages of a phase, as they come out, into order.json of its folder.
+func (f *Flow) writeOrder(dir string, order *shard.Staged) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("workflow: %w", err)
+	}
+	return writeJSON(filepath.Join(dir, "order.json"), order.Parts())
 }
 
 // heldout is the text that losses are measured on during training: the recipe's, or what the corpus stage set aside.
@@ -383,13 +406,24 @@ func describePhase(c *model.Config, r *train.Result) string {
 
 // clearStale moves the checkpoints and events of another recipe in dir aside, where they are kept until somebody
 // removes them, and says what differs. With Options.Resume it refuses instead.
-func (f *Flow) clearStale(dir, hash, text string) error {
+//
+// A mixture may change behind the newest checkpoint: what was read stays what it was, and training goes on.
+func (f *Flow) clearStale(set *shard.Set, phase, dir, hash, text string) error {
 	_, meta, err := checkpoint.Latest(train.Root(dir))
-	if errors.Is(err, os.ErrNotExist) || err == nil && meta.RecipeHash == hash {
+	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
+	}
+	if meta.RecipeHash == hash {
+		order, err := f.order(set, phase)
+		if err != nil {
+			return err
+		}
+		if order.HashTo(meta.Step) == train.OrderOf(meta) {
+			return nil
+		}
 	}
 	differences := train.Differences(train.RecipeOf(meta), text)
 	if len(differences) == 0 {

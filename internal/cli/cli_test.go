@@ -350,6 +350,72 @@ eval:` + after
 	}
 }
 
+// TestMixtureChangesBehindTheCheckpoint: a run that was stopped goes on with another mixture for the rest, and ends with
+// the bytes of one that was asked for both stages from the start. A change of what was read already begins anew, and
+// train --resume refuses it with the field that differs.
+func TestMixtureChangesBehindTheCheckpoint(t *testing.T) {
+	recipeFile := tiny(t)
+	data, err := os.ReadFile(recipeFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const one = `  mixture: [{section: "role:target", share: 0.75}, {section: "role:replay", share: 0.25}]
+  steps: 24
+  rows_per_step: 4
+  micro_rows: 2`
+	change := func(text string) {
+		t.Helper()
+		if !strings.Contains(string(data), one) {
+			t.Fatal("the tiny recipe has changed")
+		}
+		if err := os.WriteFile(recipeFile, []byte(strings.Replace(string(data), one, text, 1)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stages := strings.Replace(one, "  mixture: [", `  stages:
+  - {steps: 12, mixture: [{section: "role:target", share: 0.75}, {section: "role:replay", share: 0.25}]}
+  - {mixture: [{section: da-natur, share: 0.95}, {section: "role:replay", share: 0.05}]}
+  #`, 1)
+	change(stages)
+	whole := filepath.Join(t.TempDir(), "whole")
+	mustRavn(t, "train", recipeFile, "--out", whole)
+	want := results(t, whole)
+
+	change(one + "\n  time_limit: 1ns") // one step a call
+	dir := filepath.Join(t.TempDir(), "run")
+	for range 3 {
+		cmd := ravn("train", recipeFile, "--out", dir)
+		if cmd.Run() == nil {
+			break
+		}
+	}
+	change(stages)
+	out := mustRavn(t, "train", recipeFile, "--out", dir, "--resume")
+	if strings.Contains(out, "begins anew") {
+		t.Errorf("training began anew:\n%s", out)
+	}
+	sameResults(t, results(t, dir), want, "with a stage that was added on the way")
+	parts, err := os.ReadFile(filepath.Join(dir, "order.json"))
+	if err != nil || strings.Count(string(parts), `"first"`) != 2 {
+		t.Errorf("order.json: %s, %v", parts, err)
+	}
+	var trace struct{ Sections []struct{ Name string } }
+	if err := json.Unmarshal([]byte(mustRavn(t, "trace", dir, "--step", "13", "--json")), &trace); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range trace.Sections {
+		if s.Name != "da-natur" && !strings.HasPrefix(s.Name, "en-") {
+			t.Errorf("step 13 is traced to %s, which its stage does not mix", s.Name)
+		}
+	}
+
+	change(strings.Replace(stages, "share: 0.75}", "share: 0.7}", 1))
+	cmd := ravn("train", recipeFile, "--out", dir, "--resume")
+	if cmd.Run() == nil || !strings.Contains(cmd.Stdout.(*bytes.Buffer).String(), "train.stages[0].mixture[0].share: 0.75 → 0.7") {
+		t.Errorf("a change of what was read is not refused with its field:\n%s", cmd.Stdout)
+	}
+}
+
 // TestTerminatedRunGoesOn ends a run with SIGTERM, as a queueing system does: it leaves a checkpoint, and goes on.
 func TestTerminatedRunGoesOn(t *testing.T) {
 	recipeFile := tiny(t)
