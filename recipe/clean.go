@@ -1,16 +1,63 @@
 package recipe
 
 import (
-	"fmt"
+	"cmp"
+	"reflect"
 	"strings"
 
+	"ravn/pipeline/clean"
+	"ravn/pipeline/dedup"
 	"ravn/pipeline/filter"
 )
 
 // Cleaning says which stages documents pass, and with what parameters.
 type Cleaning struct {
 	Filters  Filters `yaml:"filters,omitempty"` // presets of rules on scores, one or a list; each document's scores are kept whether there are any or not
+	Unicode  bool    `yaml:"unicode"`           // mend characters that were read in the wrong encoding, control characters, line ends; Unicode NFC
+	PII      PII     `yaml:"pii,omitempty"`     // personal data of fixed form; counted in any case
+	Near     Near    `yaml:"near,omitempty"`    // near copies, beside the exact ones that dedup removes
 	MemoryMB int     `yaml:"memory_mb"`         // that the corpus stage may use for texts on their way and for sorting; does not change the result
+}
+
+// PII says which personal data is masked.
+type PII struct {
+	Mask      []string `yaml:"mask,omitempty"`      // kinds: email, ip, cpr, phone, iban
+	Modulus11 bool     `yaml:"modulus11,omitempty"` // only Danish person numbers with the check digit in use until 2007
+}
+
+// Near says which documents are near copies and which of them is kept. Without a preset none is looked for.
+type Near struct {
+	Preset    string   `yaml:"preset,omitempty"`    // ravn, datatrove, dfm, redpajama-0.7, redpajama-0.8, redpajama-0.9, redpajama-1.0
+	Words     int      `yaml:"words,omitempty"`     // in a run; 0 is the preset's
+	Bands     int      `yaml:"bands,omitempty"`     // of the signature; 0 is the preset's
+	Rows      int      `yaml:"rows,omitempty"`      // values in a band; 0 is the preset's
+	Threshold float64  `yaml:"threshold,omitempty"` // share of word runs in common; 0 is the preset's
+	Verify    *bool    `yaml:"verify,omitempty"`    // compare the pairs that were found; the preset's when left out
+	Keep      string   `yaml:"keep,omitempty"`      // first (default), longest, priority
+	Priority  []string `yaml:"priority,omitempty"`  // sections, the dearest first
+	Action    string   `yaml:"action,omitempty"`    // drop (default), mark
+}
+
+// MinHash are the parameters, nil without a preset.
+func (n *Near) MinHash() (*dedup.MinHash, error) {
+	if n.Preset == "" {
+		return nil, nil
+	}
+	m, err := dedup.Preset(n.Preset)
+	if err != nil {
+		return nil, err
+	}
+	m.Words, m.Bands, m.Rows, m.Threshold = cmp.Or(n.Words, m.Words), cmp.Or(n.Bands, m.Bands), cmp.Or(n.Rows, m.Rows), cmp.Or(n.Threshold, m.Threshold)
+	if n.Verify != nil {
+		m.Verify = *n.Verify
+	}
+	return &m, nil
+}
+
+// Options are those of the stage.
+func (n *Near) Options() (dedup.Options, error) {
+	m, err := n.MinHash()
+	return dedup.Options{Near: m, Keep: n.Keep, Priority: n.Priority, Mark: n.Action == "mark"}, err
 }
 
 // Filters are presets; a recipe may give a single one without a list.
@@ -40,13 +87,26 @@ func (c *Cleaning) validate(bad func(string, ...any)) {
 			}
 		}
 	}
+	if err := (clean.PIIOptions{Mask: c.PII.Mask}).Validate(); err != nil {
+		bad("data.pii.mask: %s", strings.TrimPrefix(err.Error(), "clean: "))
+	}
+	if o, err := c.Near.Options(); err != nil {
+		bad("data.near: %s", strings.TrimPrefix(err.Error(), "dedup: "))
+	} else if err := o.Validate(); err != nil {
+		bad("data.near: %s", strings.TrimPrefix(err.Error(), "dedup: "))
+	} else if o.Near == nil && !reflect.ValueOf(c.Near).IsZero() {
+		bad("data.near has no preset (use one of %v)", dedup.Presets())
+	}
+	if a := c.Near.Action; a != "" && a != "drop" && a != "mark" {
+		bad("data.near.action %q is unknown (drop, mark)", a)
+	}
 	if c.MemoryMB < 64 {
 		bad("data.memory_mb %d is too little (at least 64)", c.MemoryMB)
 	}
 }
 
 // Cleaned is what the corpus depends on: everything but how much memory is used.
-func (c Cleaning) Cleaned() string {
+func (c Cleaning) Cleaned() Cleaning {
 	c.MemoryMB = 0
-	return fmt.Sprintf("%+v", c)
+	return c
 }

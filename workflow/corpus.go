@@ -11,6 +11,7 @@ import (
 	"ravn/corpus"
 	"ravn/internal/progress"
 	"ravn/pipeline"
+	"ravn/pipeline/clean"
 	"ravn/pipeline/decontam"
 	"ravn/pipeline/dedup"
 	"ravn/pipeline/filter"
@@ -165,14 +166,26 @@ func (f *Flow) judges() ([]pipeline.Stage, error) {
 		}
 		stages = append(stages, &rightsStage{policy: f.policy(), register: reg, seen: map[string]pipeline.Verdict{}})
 	}
+	if d.Unicode {
+		stages = append(stages, clean.Unicode{})
+	}
 	stages = append(stages, filter.New(filter.Options{MinChars: d.MinCharacters, MinWords: d.MinWords, MaxChars: d.MaxCharacters}))
 	quality, err := filter.NewQuality(d.Filters...)
 	if err != nil {
 		return nil, err
 	}
 	stages = append(stages, quality)
-	if d.Dedup {
-		stages = append(stages, dedup.NewExact(dedup.Options{}))
+	pii, err := clean.NewPII(clean.PIIOptions{Mask: d.PII.Mask, Modulus11: d.PII.Modulus11})
+	if err != nil {
+		return nil, err
+	}
+	stages = append(stages, pii)
+	if d.Dedup || d.Near.Preset != "" {
+		o, err := d.Near.Options()
+		if err != nil {
+			return nil, err
+		}
+		stages = append(stages, dedup.New(o))
 	}
 	if len(d.Decontaminate.Against) == 0 {
 		return stages, nil
