@@ -8,8 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"ravn/engine/cpu"
+	"ravn/engine/xla"
 	"ravn/model"
 	"ravn/recipe"
 	"ravn/rights"
@@ -40,6 +42,39 @@ type PlannedPhase struct {
 	Precision   string             `json:"precision"` // of matrix products
 	Memory      []model.MemoryPart `json:"memory"`
 	MemoryBytes int64              `json:"memory_bytes"`
+	Devices     []PlannedDevices   `json:"devices"` // engine/xla on GPUs
+}
+
+// PlannedDevices is what a phase takes on each of a number of GPUs.
+type PlannedDevices struct {
+	Devices     int                `json:"devices"`
+	Rows        int                `json:"rows"` // at once, on each
+	Memory      []model.MemoryPart `json:"memory"`
+	MemoryBytes int64              `json:"memory_bytes"` // on each
+	Fits        []string           `json:"fits"`         // the cards of gpus that hold it
+}
+
+// gpus are cards and what a program finds free on them.
+var gpus = []struct {
+	name  string
+	bytes int64
+}{{"24 GB", 23 << 30}, {"80 GB", 78 << 30}, {"141 GB (H200)", 139 << 30}}
+
+// planDevices reckons memory for 1, 2, 4 and 8 GPUs. A twentieth of a card is left for what XLA keeps for itself.
+func planDevices(c *model.Config, p recipe.Phase, t int) []PlannedDevices {
+	var out []PlannedDevices
+	for _, n := range []int{1, 2, 4, 8} {
+		d := PlannedDevices{Devices: n, Rows: max(1, p.MicroRows/n)}
+		d.Memory = xla.Memory(c, xla.Options{BF16: p.DType() == model.BF16}, d.Rows, t, n)
+		d.MemoryBytes = model.TotalBytes(d.Memory)
+		for _, g := range gpus {
+			if d.MemoryBytes <= g.bytes/20*19 {
+				d.Fits = append(d.Fits, g.name)
+			}
+		}
+		out = append(out, d)
+	}
+	return out
 }
 
 // PlannedSource is what lies at one source of the recipe.
@@ -139,6 +174,7 @@ func plannedPhase(name string, c *model.Config, p recipe.Phase, t int) PlannedPh
 	out.Precision = p.Precision
 	out.Memory = cpu.Memory(c, engineOptions(p, t, 0))
 	out.MemoryBytes = model.TotalBytes(out.Memory)
+	out.Devices = planDevices(c, p, t)
 	return out
 }
 
@@ -299,6 +335,7 @@ func (p *Plan) Write(w io.Writer) {
 			fmt.Fprintf(w, "    %-14s %10s  %s\n", m.Name, count(m.Bytes), m.Formula)
 		}
 	}
+	p.writeDevices(w)
 	if p.Rights != nil {
 		fmt.Fprintln(w)
 		writeMixture(w, p.Mixture)
@@ -307,6 +344,22 @@ func (p *Plan) Write(w io.Writer) {
 	}
 	for _, warning := range p.Warnings {
 		fmt.Fprintf(w, "\nwarning: %s\n", warning)
+	}
+}
+
+// writeDevices prints what the last phase, the continued training, takes on GPUs.
+func (p *Plan) writeDevices(w io.Writer) {
+	ph := p.Phases[len(p.Phases)-1]
+	fmt.Fprintf(w, "\nengine xla, products in %s, phase %s: memory of each GPU (several are a plan, with states cut over the devices; this version drives one)\n", ph.Precision, ph.Name)
+	for _, d := range ph.Devices {
+		fits := "no card"
+		if len(d.Fits) > 0 {
+			fits = strings.Join(d.Fits, ", ")
+		}
+		fmt.Fprintf(w, "  %d × %5.1f GiB, %d rows at once on each; fits: %s\n", d.Devices, float64(d.MemoryBytes)/(1<<30), d.Rows, fits)
+	}
+	for _, m := range ph.Devices[0].Memory {
+		fmt.Fprintf(w, "    %-14s %10s  %s\n", m.Name, count(m.Bytes), m.Formula)
 	}
 }
 

@@ -10,6 +10,7 @@
 package xla
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -34,10 +35,21 @@ type Options struct {
 	LogitRows int    // rows whose logits are held at once; 0 is 1024
 }
 
+// Linked tells whether this build can load PJRT plug-ins (the tag xla).
+func Linked() bool { return slices.Contains(backends.List(), "xla") }
+
+// filled puts defaults in the place of zeros.
+func (o Options) filled() Options {
+	o.Backend = cmp.Or(o.Backend, DefaultBackend())
+	o.Queries = cmp.Or(o.Queries, 512)
+	o.LogitRows = cmp.Or(o.LogitRows, 1024)
+	return o
+}
+
 // DefaultBackend is "xla:" and RAVN_PJRT in a build with the tag xla when that names a plug-in (a name such as cuda, or
 // the path of its library), and GoMLX's backend in plain Go otherwise.
 func DefaultBackend() string {
-	if plugin := os.Getenv("RAVN_PJRT"); plugin != "" && slices.Contains(backends.List(), "xla") {
+	if plugin := os.Getenv("RAVN_PJRT"); plugin != "" && Linked() {
 		return "xla:" + plugin
 	}
 	return plainGo
@@ -75,15 +87,7 @@ func New(w *model.Weights, o Options) (*Engine, error) {
 	if o.Queries < 0 || o.LogitRows < 0 {
 		return nil, fmt.Errorf("engine/xla: Queries %d and LogitRows %d must not be negative", o.Queries, o.LogitRows)
 	}
-	if o.Queries == 0 {
-		o.Queries = 512
-	}
-	if o.LogitRows == 0 {
-		o.LogitRows = 1024
-	}
-	if o.Backend == "" {
-		o.Backend = DefaultBackend()
-	}
+	o = o.filled()
 	backend, err := open(o.Backend)
 	if err != nil {
 		return nil, fmt.Errorf("engine/xla: backend %q: %w (compiled in: %v; PJRT needs a build with -tags xla and a plug-in named by RAVN_PJRT)", o.Backend, err, backends.List())

@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
+	"ravn/engine/xla"
 	"ravn/internal/progress"
 	"ravn/kernel"
 	"ravn/run"
@@ -79,7 +81,39 @@ func (c *DoctorCmd) look() []finding {
 		c.lookDisk(),
 		lookData(),
 	}
-	return append(all, finding{"gpu", "note", "this build trains and evaluates on the processor", "models beyond a few hundred million parameters want an accelerator, which this version does not drive"})
+	return append(all, lookGPU(os.Getenv("RAVN_PJRT"), xla.Linked()))
+}
+
+// lookGPU tells whether --engine xla would find a GPU: a card with its driver, a build that can load plug-ins, and a
+// plug-in for the card.
+func lookGPU(plugin string, linked bool) finding {
+	f := finding{What: "gpu", State: "note", Found: "no GPU driver found"}
+	cards, _ := filepath.Glob("/dev/nvidia[0-9]*")
+	for _, other := range []string{"/dev/kfd", "/dev/accel*"} {
+		more, _ := filepath.Glob(other)
+		cards = append(cards, more...)
+	}
+	if len(cards) > 0 {
+		f.Found = strings.Join(cards, ", ")
+	}
+	switch {
+	case len(cards) == 0 && plugin == "":
+		f.Advice = "training runs on the processor, which is enough up to a few hundred million parameters; see docs/design/xla.md for GPUs"
+	case !linked:
+		f.Advice = "this build cannot load PJRT plug-ins: build with CGO_ENABLED=1 go build -tags xla ./cmd/ravn"
+	case plugin == "":
+		f.Advice = "set RAVN_PJRT to a PJRT plug-in: the path of its library (it comes with JAX: jax_plugins/xla_cuda12/xla_cuda_plugin.so), or a name such as cuda"
+	case filepath.IsAbs(plugin):
+		if _, err := os.Stat(plugin); err != nil {
+			f.State, f.Advice = "problem", fmt.Sprintf("RAVN_PJRT: %v", err)
+			return f
+		}
+		fallthrough
+	default:
+		f.State, f.Found = "ok", f.Found+"; plug-in "+plugin
+		f.Advice = "use it with --engine xla"
+	}
+	return f
 }
 
 func lookKernels() finding {

@@ -1,0 +1,48 @@
+package xla
+
+import (
+	"fmt"
+
+	"ravn/model"
+)
+
+// Memory reckons the bytes that training c in rows of T tokens, B at a time on each of a number of devices, takes on one
+// device, by kind. On one device it is what Engine does; on several it is a plan: parameters, gradients and moments cut
+// evenly over the devices (Rajbhandari et al. 2020, arXiv 1910.02054, stage 3), the weights of two blocks gathered at a
+// time.
+//
+// Working memory is what a block backward would hold if nothing were freed in between; XLA frees and fuses, so it is
+// an upper bound.
+func Memory(c *model.Config, o Options, b, t, devices int) []model.MemoryPart {
+	o = o.filled()
+	n, d := int64(c.NumParams()), int64(max(devices, 1))
+	C, F, D, V := int64(c.HiddenSize), int64(c.IntermediateSize), int64(c.HeadDim), int64(c.VocabSize)
+	H, K, L := int64(c.NumAttentionHeads), int64(c.NumKeyValueHeads), int64(c.NumHiddenLayers)
+	tokens := int64(b) * int64(t)
+	element := int64(4)
+	if o.BF16 {
+		element = 2
+	}
+	block := 2*C*H*D + 2*C*K*D + 3*C*F + 2*C
+	queries, rows := int64(min(o.Queries, t)), min(int64(o.LogitRows), tokens)
+	over := ""
+	if d > 1 {
+		over = fmt.Sprintf(" / %d", d)
+	}
+	parts := []model.MemoryPart{
+		{Name: "weights", Bytes: 4 * n / d, Formula: "4·N" + over},
+		{Name: "gradients", Bytes: 4 * n / d, Formula: "4·N" + over},
+		{Name: "moments", Bytes: 8 * n / d, Formula: "8·N" + over},
+	}
+	if d > 1 {
+		parts = append(parts, model.MemoryPart{Name: "gathered", Bytes: 2 * element * block, Formula: fmt.Sprintf("2 blocks, %d·(2·C·H·D+2·C·K·D+3·C·F)", element)})
+	} else if o.BF16 {
+		parts = append(parts, model.MemoryPart{Name: "rounded", Bytes: element * block, Formula: "a block's weights, 2·(2·C·H·D+2·C·K·D+3·C·F)"})
+	}
+	return append(parts,
+		model.MemoryPart{Name: "block inputs", Bytes: 4 * (L + 1) * tokens * C, Formula: "4·(L+1)·B·T·C"},
+		model.MemoryPart{Name: "block backward", Bytes: 4 * 2 * tokens * (4*C + 4*H*D + 4*K*D + 3*F), Formula: "8·B·T·(4·C+4·H·D+4·K·D+3·F), at most"},
+		model.MemoryPart{Name: "scores", Bytes: 4 * 3 * int64(b) * H * queries * queries, Formula: fmt.Sprintf("12·B·H·%d²", queries)},
+		model.MemoryPart{Name: "logits", Bytes: 4 * 3 * rows * V, Formula: fmt.Sprintf("12·%d·V", rows)},
+	)
+}
