@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -48,18 +49,16 @@ func TestCorruptionRules(t *testing.T) {
 		t.Errorf("one of two names is missing: %v", got)
 	}
 	rng := rand.New(rand.NewPCG(1, 1))
-	for i, want := range map[int]string{
-		0:  "Flyver uglen om natten, og den er helt stille.",                            // the only neighbour; cases follow
-		3:  "Uglen flyver natten om, og den er helt stille.",                            // to the left, a comma on the right
-		5:  "Uglen flyver om natten, den og er helt stille.",                            // to the right, a comma on the left
-		6:  "Uglen flyver om natten, den og er helt stille.",                            // "den er" would be a question
-		10: "Uglen flyver om natten, og den er helt. stille",                            // never chosen, but the only neighbour
-		9:  "Uglen flyver om natten, og den er stille helt.",                            // full stop on the right
-		7:  "Uglen flyver om natten, og er den helt stille.|og den helt er stille|ok",   // a coin, or not the pronoun
-		1:  "Flyver uglen om natten, og den er helt stille.|Uglen om flyver natten, og", // a coin
+	for i, want := range map[int][]string{
+		0: {"Flyver uglen om natten, og den er helt stille."},                                                   // the only neighbour; cases follow
+		1: {"Flyver uglen om natten, og den er helt stille.", "Uglen om flyver natten, og den er helt stille."}, // a coin
+		3: {"Uglen flyver natten om, og den er helt stille."},                                                   // to the left, a comma on the right
+		5: {"Uglen flyver om natten, den og er helt stille."},                                                   // to the right, a comma on the left
+		6: {"Uglen flyver om natten, den og er helt stille."},                                                   // "er den" would be a question
+		7: {"Uglen flyver om natten, og er den helt stille.", "Uglen flyver om natten, og den helt er stille."}, // a coin
+		9: {"Uglen flyver om natten, og den er stille helt."},                                                   // full stop on the right
 	} {
-		got := joinWords(swapWords(s, i, partner(s, i, rng)))
-		if !strings.Contains(want, got) && !strings.Contains(got, strings.Split(want, "|")[len(strings.Split(want, "|"))-1]) {
+		if got := joinWords(swapWords(s, i, partner(s, i, rng))); !slices.Contains(want, got) {
 			t.Errorf("word %d: got %q, want %q", i, got, want)
 		}
 	}
