@@ -172,6 +172,49 @@ func AppendRecords(path string, records ...Record) error {
 	return atomicfile.WriteFile(path, buf.Bytes())
 }
 
+// PutRecord adds a record to a JSONL file in the place of the one of the same model, data set and way of asking, if it is
+// there: an evaluation that is repeated, or goes on, leaves one record.
+func PutRecord(path string, r Record) error {
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("eval: %w", err)
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	put := false
+	for line := range bytes.Lines(old) {
+		have, err := parseRecord(bytes.TrimSpace(line))
+		if err != nil || have.asked() != r.asked() { // not ours to judge
+			buf.Write(bytes.TrimRight(line, "\n"))
+			buf.WriteByte('\n')
+			continue
+		}
+		if put {
+			continue
+		}
+		put = true
+		if err := enc.Encode(r); err != nil {
+			return fmt.Errorf("eval: record of %s on %s: %w", r.Model, r.Dataset, err)
+		}
+	}
+	if !put {
+		if err := enc.Encode(r); err != nil {
+			return fmt.Errorf("eval: record of %s on %s: %w", r.Model, r.Dataset, err)
+		}
+	}
+	return atomicfile.WriteFile(path, buf.Bytes())
+}
+
+// asked tells apart who was asked what, and how.
+func (r *Record) asked() string {
+	if r.Ravn == nil {
+		return "" // of another program
+	}
+	p := r.Ravn
+	return fmt.Sprintf("%q %q %q %q %q %v %v %v %d", r.Model, p.ModelHash, r.Dataset, p.Mode, p.Primary, p.Quirks, r.FewShot, r.ValidationSplit, p.Limit)
+}
+
 // bareNaN is Python's way to write a missing number.
 var bareNaN = regexp.MustCompile(`([:\[,]\s*)(?:NaN|-?Infinity)\b`)
 

@@ -173,14 +173,14 @@ func (f *Flow) evalOptions(d *task.Dataset) task.Options {
 	if n, ok := e.Limits[d.Name]; ok {
 		o.Limit = n
 	}
-	o.Seen, o.SeenAgainst = f.seenItems(d)
+	o.Seen, o.SeenAgainst = SeenItems(f.Folder.Dir, d)
 	return o
 }
 
-// seenItems are the test items that stand in the training text, as the corpus stage found; nil when nobody looked.
-// Items are counted as decontam.LoadTexts does: test lines first.
-func (f *Flow) seenItems(d *task.Dataset) (map[int]bool, string) {
-	sum, err := pipeline.ReadSummary(filepath.Join(f.Folder.CorpusDir(), "summary.json"))
+// SeenItems are the test items that stand in the training text of a run, as its corpus stage found; nil when nobody
+// looked. Items are counted as decontam.LoadTexts does: test lines first.
+func SeenItems(dir string, d *task.Dataset) (seen map[int]bool, against string) {
+	sum, err := pipeline.ReadSummary(filepath.Join(dir, "corpus", "summary.json"))
 	if err != nil {
 		return nil, ""
 	}

@@ -291,7 +291,7 @@ func (d *Dataset) Hash() string {
 // are shown. The description is dataset.yaml in the folder, or the one known by the folder's name. All bad rows are
 // reported, up to ten a file.
 func LoadDataset(dir string) (*Dataset, error) {
-	spec, err := folderSpec(dir)
+	spec, err := FolderSpec(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -320,6 +320,53 @@ func LoadRows(dir string, spec Spec) (*Dataset, error) {
 	return d, d.checkParts()
 }
 
+// Remarks says what the rows of d would make a score suffer from.
+func (d *Dataset) Remarks() []string {
+	var out []string
+	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	for i, want := range []int{d.Rows.Train, d.Rows.Val, d.Rows.Test} {
+		if p := d.parts()[i]; want > 0 && len(*p.rows) != want {
+			add("%d %s rows, the description says %d", len(*p.rows), p.name, want)
+		}
+	}
+	key := func(r *Row) string {
+		return strings.Join([]string{r.Text, r.Context, r.Question, strings.Join(r.Tokens, " ")}, "\x00")
+	}
+	shown := map[string]bool{}
+	for i := range d.Train {
+		shown[key(&d.Train[i])] = true
+	}
+	seen, labels := map[string]bool{}, map[string]bool{}
+	repeated, leaked := 0, 0
+	for i := range d.Test {
+		k := key(&d.Test[i])
+		if seen[k] {
+			repeated++
+		}
+		if shown[k] {
+			leaked++
+		}
+		seen[k], labels[d.Test[i].Label] = true, true
+	}
+	if repeated > 0 {
+		add("%d test rows are repeated", repeated)
+	}
+	if leaked > 0 {
+		add("%d test rows are also among the examples", leaked)
+	}
+	if _, named := kinds[d.Task].(entities); !named && d.Task != BitsPerByte {
+		for _, l := range d.Labels {
+			if !labels[l.ID] {
+				add("no test row has the label %q", l.ID)
+			}
+		}
+	}
+	if d.License == "" || d.License == "unknown" || d.License == "none" {
+		add("its licence is %s: look at the source (%s) before you pass rows on", cmp.Or(d.License, "unknown"), cmp.Or(d.Source, "not stated"))
+	}
+	return out
+}
+
 // splitFile finds the file of a split.
 func splitFile(dir, split string) (string, error) {
 	for _, pattern := range []string{
@@ -344,7 +391,8 @@ func escapeGlob(dir string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(dir)
 }
 
-func folderSpec(dir string) (Spec, error) {
+// FolderSpec is the description of the data set in a folder.
+func FolderSpec(dir string) (Spec, error) {
 	path := filepath.Join(dir, "dataset.yaml")
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {

@@ -449,6 +449,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("RAVN_DATA", "")
+			e.Setenv("RAVN_EVAL_DATA", "")
 			return builtin.Extract(filepath.Join(e.WorkDir, "material"))
 		},
 		UpdateScripts: os.Getenv("UPDATE") != "",

@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"path/filepath"
+
+	"ravn/eval"
+	"ravn/internal/atomicfile"
+	"ravn/leaderboard"
+	"ravn/workflow"
+)
+
+// LeaderboardCmd makes a table of records.
+type LeaderboardCmd struct {
+	Records    []string `arg:"" help:"Files of records, or run folders."`
+	Format     string   `enum:"markdown,json,csv" default:"markdown" help:"markdown, json or csv."`
+	JSON       bool     `name:"json" help:"The same as --format json."`
+	Compatible bool     `help:"Round and average as ScandEval's leaderboard of January 2024 did."`
+	Published  bool     `help:"Add the five rows of the Munin announcement, marked as published and not re-run."`
+	Out        string   `help:"Write to this file instead of standard output."`
+}
+
+// Help is shown under --help.
+func (c *LeaderboardCmd) Help() string {
+	return "Example:\n  ravn leaderboard runs/quickstart --published"
+}
+
+// Run reads, averages and prints.
+func (c *LeaderboardCmd) Run(s *Streams) error {
+	var all []eval.Record
+	for _, path := range c.Records {
+		if workflow.IsRun(path) {
+			path = filepath.Join(path, "records.jsonl")
+		}
+		rs, err := eval.ReadRecords(path)
+		if err != nil {
+			return err
+		}
+		all = append(all, rs...)
+	}
+	o := leaderboard.Options{Compatible: c.Compatible}
+	if c.Published {
+		o.Published = leaderboard.Announcement()
+	}
+	t, err := leaderboard.Build(all, o)
+	if err != nil {
+		return err
+	}
+	var text []byte
+	switch {
+	case c.JSON || c.Format == "json":
+		text, err = t.JSON()
+	case c.Format == "csv":
+		text, err = t.CSV()
+	default:
+		text = []byte(t.Markdown())
+	}
+	if err != nil {
+		return err
+	}
+	if c.Out != "" {
+		return atomicfile.WriteFile(c.Out, text)
+	}
+	_, err = s.Out.Write(text)
+	return err
+}
