@@ -158,6 +158,11 @@ func (g *Guard) judge(groups map[string][]int, base, now []float64) []Judged {
 	return all
 }
 
+// Against compares the scores of a model with those of its base, by language and by language and source; g gives limits.
+func (h *Heldout) Against(base, now []float64, g *Guard) []Judged {
+	return g.judge(h.groups(), base, now)
+}
+
 func pick(x []float64, at []int) []float64 {
 	out := make([]float64, len(at))
 	for i, k := range at {

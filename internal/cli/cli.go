@@ -54,6 +54,7 @@ type Commands struct {
 	Generate    GenerateCmd    `cmd:"" help:"Text from a model."`
 	Score       ScoreCmd       `cmd:"" help:"Nats and bits per byte of given texts, continuations or token ids."`
 	Eval        EvalCmd        `cmd:"" help:"Measure models on data sets."`
+	Merge       MergeCmd       `cmd:"" help:"One model of several: averages of checkpoints, a result on the way back to its base."`
 	Leaderboard LeaderboardCmd `cmd:"" help:"Records in, a table with intervals out."`
 	Release     ReleaseCmd     `cmd:"" help:"Gate, model card, weights and checksums of a finished run."`
 	Serve       ServeCmd       `cmd:"" help:"OpenAI's HTTP interface to a model, and a page to try it."`

@@ -248,6 +248,43 @@ func TestWholeWay(t *testing.T) {
 		t.Errorf("the same seed writes %s and %s", first, again)
 	}
 
+	// On the way back to the base: weight 0 is the base, so nothing changes; a model averaged with itself is itself.
+	var sweep struct {
+		Points []struct {
+			Weight float64
+			Judged []struct {
+				Group  string
+				Change struct{ Value float64 }
+			}
+		}
+	}
+	said, err := exec.Command("ravn", "merge", dir, "--recipe", recipeFile, "--sweep", "1,0,0.5", "--json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(said, &sweep); err != nil {
+		t.Fatal(err)
+	}
+	if len(sweep.Points) != 3 || sweep.Points[0].Weight != 0 || sweep.Points[2].Weight != 1 {
+		t.Fatalf("sweep: %+v", sweep)
+	}
+	for i, j := range sweep.Points[0].Judged {
+		if one := sweep.Points[2].Judged[i]; j.Change.Value != 0 || one.Change.Value == 0 {
+			t.Errorf("%s changes by %g at weight 0 and by %g at weight 1", j.Group, j.Change.Value, one.Change.Value)
+		}
+	}
+	if svg, err := os.ReadFile(filepath.Join(dir, "merge", "sweep.svg")); err != nil || !bytes.Contains(svg, []byte("</svg>")) {
+		t.Errorf("sweep.svg: %v", err)
+	}
+	average := filepath.Join(t.TempDir(), "average")
+	last := filepath.Join(dir, "checkpoints", "step-000024")
+	mustRavn(t, "merge", last, last, "--out", average)
+	a, errA := run.HashFile(filepath.Join(average, "model.safetensors"))
+	b, errB := run.HashFile(filepath.Join(last, "model.safetensors"))
+	if a != b || errA != nil || errB != nil {
+		t.Errorf("a model averaged with itself differs from itself: %v, %v", errA, errB)
+	}
+
 	// The engines agree on the released model, read by its file names alone.
 	score := func(engine string) float64 {
 		cmd := ravn("score", filepath.Join(dir, "release"), "--json", "--engine", engine)
