@@ -198,11 +198,29 @@ func (v *Staged) Spans(step int) ([]Span, error) {
 	return v.orders[i].Spans(within)
 }
 
+// SpansNamed lists what a step reads, as Order.SpansNamed.
+func (v *Staged) SpansNamed(step int, n *Names) ([]Span, error) {
+	i, within, err := v.at(step)
+	if err != nil {
+		return nil, err
+	}
+	return v.orders[i].SpansNamed(within, n)
+}
+
 // StepsOf lists every sight of a document in the run, as Order.StepsOf.
 func (v *Staged) StepsOf(section, document string) ([]Sighting, error) {
+	return v.stepsOf(func(o *Order) ([]Sighting, error) { return o.StepsOf(section, document) })
+}
+
+// StepsOfNamed lists every sight of a document in the run, as Order.StepsOfNamed.
+func (v *Staged) StepsOfNamed(section, document string, n *Names) ([]Sighting, error) {
+	return v.stepsOf(func(o *Order) ([]Sighting, error) { return o.StepsOfNamed(section, document, n) })
+}
+
+func (v *Staged) stepsOf(ask func(o *Order) ([]Sighting, error)) ([]Sighting, error) {
 	var all []Sighting
 	for i, o := range v.orders {
-		seen, err := o.StepsOf(section, document)
+		seen, err := ask(o)
 		if err != nil {
 			return nil, err
 		}
@@ -216,20 +234,21 @@ func (v *Staged) StepsOf(section, document string) ([]Sighting, error) {
 
 // Seen counts how many tokens of each document the steps from first to last read, as Order.Seen.
 func (v *Staged) Seen(first, last int) ([]int64, error) {
-	sum := make([]int64, v.set.info.Documents())
+	seen := make([]int64, v.set.info.Documents())
+	err := v.Walk(first, last, func(_, document, tokens int) { seen[document] += int64(tokens) })
+	return seen, err
+}
+
+// Walk calls f for every piece of a document that the steps from first to last read, as Order.Walk.
+func (v *Staged) Walk(first, last int, f func(step, document, tokens int)) error {
 	for i, p := range v.parts {
-		if p.Last < first || p.First > last {
-			continue
-		}
-		seen, err := v.orders[i].Seen(max(first, p.First)-p.First+1, min(last, p.Last)-p.First+1)
+		before := p.First - 1
+		err := v.orders[i].Walk(max(first, p.First)-before, min(last, p.Last)-before, func(step, document, tokens int) { f(before+step, document, tokens) })
 		if err != nil {
-			return nil, err
-		}
-		for d, n := range seen {
-			sum[d] += n
+			return err
 		}
 	}
-	return sum, nil
+	return nil
 }
 
 // RowsRead says how many rows of each section are read when the run is over, skipped ones included.

@@ -4,8 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
-	"sort"
 	"sync"
 )
 
@@ -31,6 +31,33 @@ type stream struct {
 type epoch struct {
 	documents *permutation
 	starts    []int64 // first token of each place, and the number of tokens at the end
+	shift     int     // tokens of 1<<shift share an entry of hints
+	hints     []int32 // the place that holds the first token of each such stretch
+}
+
+// place is the place that holds a token of the epoch.
+func (ep *epoch) place(token int64) int {
+	at := int(ep.hints[token>>ep.shift])
+	for ep.starts[at+1] <= token {
+		at++
+	}
+	return at
+}
+
+// hint makes the hints: about as many as there are places, so that few steps remain.
+func (ep *epoch) hint() {
+	tokens, places := ep.starts[len(ep.starts)-1], int64(len(ep.starts)-1)
+	for tokens>>ep.shift > places {
+		ep.shift++
+	}
+	ep.hints = make([]int32, tokens>>ep.shift+1)
+	at := 0
+	for i := range ep.hints {
+		for at+1 < int(places) && ep.starts[at+1] <= int64(i)<<ep.shift {
+			at++
+		}
+		ep.hints[i] = int32(at)
+	}
 }
 
 func newStream(sec *section, seed uint64, rowLen int) *stream {
@@ -49,6 +76,7 @@ func (st *stream) epoch(e int64) *epoch {
 		for place, d := range p.at {
 			ep.starts[place+1] = ep.starts[place] + int64(st.section.lengths[d])
 		}
+		ep.hint()
 		return ep
 	})
 }
@@ -86,7 +114,7 @@ func (st *stream) pieces(dst []piece, row int64) []piece {
 	pos := row * st.rowLen
 	e, rest := pos/st.tokens, pos%st.tokens
 	ep := st.epoch(e)
-	place := sort.Search(len(ep.starts), func(i int) bool { return ep.starts[i] > rest }) - 1
+	place := ep.place(rest)
 	for at := int64(0); at < st.rowLen; {
 		n := min(st.rowLen-at, ep.starts[place+1]-rest)
 		dst = append(dst, piece{int(at), int(n), ep.documents.at[place], rest - ep.starts[place], e})
@@ -102,7 +130,7 @@ func (st *stream) pieces(dst []piece, row int64) []piece {
 // tokenAt is one token of the stream.
 func (st *stream) tokenAt(pos int64) (int32, error) {
 	ep, rest := st.epoch(pos/st.tokens), pos%st.tokens
-	place := sort.Search(len(ep.starts), func(i int) bool { return ep.starts[i] > rest }) - 1
+	place := ep.place(rest)
 	var t [1]int32
 	err := st.section.read(t[:], st.section.firsts[ep.documents.at[place]]+rest-ep.starts[place])
 	return t[0], err
@@ -118,25 +146,64 @@ type permutation struct {
 // newPermutation sorts the numbers by a hash of key and number. The hash is the finaliser of splitmix64 (Steele, Lea &
 // Flood 2014) over key[0] + number times the golden ratio, once more with key[1]; being a bijection, it has no ties.
 func newPermutation(key [2]uint64, n int) *permutation {
-	type hashed struct {
-		hash   uint64
-		number int32
-	}
 	all := make([]hashed, n)
 	for i := range all {
 		all[i] = hashed{mix(mix(key[0]+uint64(i)*0x9e3779b97f4a7c15) ^ key[1]), int32(i)}
 	}
-	slices.SortFunc(all, func(a, b hashed) int {
-		if a.hash < b.hash {
-			return -1
-		}
-		return 1
-	})
+	sortHashed(all)
 	p := &permutation{at: make([]int32, n)}
 	for i, h := range all {
 		p.at[i] = h.number
 	}
 	return p
+}
+
+// hashed is a number on its way to its place.
+type hashed struct {
+	hash   uint64
+	number int32
+}
+
+// radixFrom is the length from which sorting by digits is faster than by comparison.
+const radixFrom = 2048
+
+// sortHashed sorts by hash. Hashes are spread evenly, so one pass by the leading bits leaves buckets of some eight.
+func sortHashed(all []hashed) {
+	less := func(a, b hashed) int {
+		if a.hash < b.hash {
+			return -1
+		}
+		return 1
+	}
+	if len(all) < radixFrom {
+		slices.SortFunc(all, less)
+		return
+	}
+	shift := 64 - (bits.Len(uint(len(all))) - 3)
+	starts := make([]int32, 1<<(64-shift)+1)
+	for _, h := range all {
+		starts[h.hash>>shift+1]++
+	}
+	for i := 1; i < len(starts); i++ {
+		starts[i] += starts[i-1]
+	}
+	from := slices.Clone(all)
+	next := slices.Clone(starts)
+	for _, h := range from {
+		i := h.hash >> shift
+		all[next[i]] = h
+		next[i]++
+	}
+	for i := range len(starts) - 1 {
+		bucket := all[starts[i]:starts[i+1]]
+		for j := 1; j < len(bucket); j++ { // by insertion: they are short
+			h, k := bucket[j], j
+			for ; k > 0 && bucket[k-1].hash > h.hash; k-- {
+				bucket[k] = bucket[k-1]
+			}
+			bucket[k] = h
+		}
+	}
 }
 
 func mix(z uint64) uint64 {

@@ -16,9 +16,12 @@ import (
 
 // Trace answers what a finished or running training phase reads at which step, from the recipe and the shards alone.
 type Trace struct {
+	flow  *Flow
+	phase string
 	set   *shard.Set
 	order *shard.Staged
-	tok   *tokenizer.Tokenizer
+	names *shard.Names
+	tok   *tokenizer.Tokenizer // read when a step's text is asked for
 	steps int
 }
 
@@ -50,6 +53,8 @@ type DocumentTrace struct {
 	Document  string           `json:"document"`
 	Steps     int              `json:"steps"` // of the phase
 	Sightings []shard.Sighting `json:"sightings"`
+	Seen      []int            `json:"checkpoints_that_saw_it"`
+	Clean     []int            `json:"checkpoints_before"`
 }
 
 // OpenTrace opens a run folder; phase is "base" or "continued".
@@ -74,10 +79,6 @@ func OpenTrace(dir, phase string) (*Trace, error) {
 		steps = r.Base.Phase.Steps
 	}
 	f := &Flow{Recipe: r, Folder: folder}
-	tok, err := tokenizer.Load(folder.TokenizerDir())
-	if err != nil {
-		return nil, err
-	}
 	set, err := shard.Open(folder.ShardsDir())
 	if err != nil {
 		return nil, err
@@ -87,7 +88,12 @@ func OpenTrace(dir, phase string) (*Trace, error) {
 		set.Close()
 		return nil, err
 	}
-	return &Trace{set: set, order: order, tok: tok, steps: steps}, nil
+	names, err := set.Names(folder.Path("trace", "documents.idx"))
+	if err != nil {
+		set.Close()
+		return nil, err
+	}
+	return &Trace{flow: f, phase: phase, set: set, order: order, names: names, steps: steps}, nil
 }
 
 // Close unmaps the shards.
@@ -95,7 +101,7 @@ func (t *Trace) Close() error { return t.set.Close() }
 
 // Step lists the documents of a step, with their tokens where these are asked for.
 func (t *Trace) Step(step int, tokens bool) (*StepTrace, error) {
-	spans, err := t.order.Spans(step)
+	spans, err := t.order.SpansNamed(step, t.names)
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +120,11 @@ func (t *Trace) Step(step int, tokens bool) (*StepTrace, error) {
 	b, err := t.order.Batch(step)
 	if err != nil {
 		return nil, err
+	}
+	if t.tok == nil {
+		if t.tok, err = tokenizer.Load(t.flow.Folder.TokenizerDir()); err != nil {
+			return nil, err
+		}
 	}
 	for i := range out.Documents {
 		d := &out.Documents[i]
@@ -137,15 +148,26 @@ func shares(tokens map[string]int, total int) []TracedShare {
 func (t *Trace) Document(name string) (*DocumentTrace, error) {
 	section, id, ok := strings.Cut(name, "/")
 	if ok {
-		if s, err := t.order.StepsOf(section, id); err == nil {
-			return &DocumentTrace{Document: name, Steps: t.steps, Sightings: s}, nil
+		if s, err := t.order.StepsOfNamed(section, id, t.names); err == nil {
+			return t.sighted(name, s)
 		}
 	}
-	s, err := t.order.StepsOf("", name)
+	s, err := t.order.StepsOfNamed("", name, t.names)
 	if err != nil {
 		return nil, err
 	}
-	return &DocumentTrace{Document: name, Steps: t.steps, Sightings: s}, nil
+	return t.sighted(name, s)
+}
+
+func (t *Trace) sighted(name string, s []shard.Sighting) (*DocumentTrace, error) {
+	d := &DocumentTrace{Document: name, Steps: t.steps, Sightings: s}
+	first := 0
+	if len(s) > 0 {
+		first = s[0].Step
+	}
+	var err error
+	d.Seen, d.Clean, err = t.checkpoints(first)
+	return d, err
 }
 
 // Write prints a step for people.
@@ -181,6 +203,7 @@ func (d *DocumentTrace) Write(w io.Writer) {
 		tokens += s.Len
 	}
 	fmt.Fprintf(w, "%s: %d tokens read in %d places, first at step %d, last at step %d of %d\n", d.Document, tokens, len(d.Sightings), first.Step, last.Step, d.Steps)
+	writeCheckpoints(w, d.Seen, d.Clean)
 	for _, s := range d.Sightings {
 		fmt.Fprintf(w, "  step %-6d row %-4d at %-5d %d tokens\n", s.Step, s.Row, s.At, s.Len)
 	}
