@@ -101,15 +101,15 @@ var sustained = []struct {
 
 // NewPlan reckons the cost of r. Sources that are not there are named in the plan rather than failing it.
 func NewPlan(r *recipe.Recipe) (*Plan, error) {
-	p, err := planCost(r)
+	p, err := PlanCost(r)
 	if err != nil {
 		return nil, err
 	}
 	return p, p.readSources(&Flow{Recipe: r})
 }
 
-// planCost is the plan without a look at the sources.
-func planCost(r *recipe.Recipe) (*Plan, error) {
+// PlanCost is the plan without a look at the sources.
+func PlanCost(r *recipe.Recipe) (*Plan, error) {
 	cfg, warnings, err := plannedConfig(r)
 	if err != nil {
 		return nil, err

@@ -116,7 +116,7 @@ func (f *Flow) pageFacts(r *web.Report) error {
 		r.Facts = append(r.Facts, web.Fact{Name: name, Value: fmt.Sprintf(format, args...)})
 	}
 	fact("seed", "%d", f.Recipe.Seed)
-	plan, err := planCost(f.Recipe)
+	plan, err := PlanCost(f.Recipe)
 	if err != nil { // the base's folder may have gone since; the page can do without
 		return nil
 	}
