@@ -57,6 +57,7 @@ type Commands struct {
 	Merge       MergeCmd       `cmd:"" help:"One model of several: averages of checkpoints, a result on the way back to its base."`
 	Leaderboard LeaderboardCmd `cmd:"" help:"Records in, a table with intervals out."`
 	Release     ReleaseCmd     `cmd:"" help:"Gate, model card, weights and checksums of a finished run."`
+	Convert     ConvertCmd     `cmd:"" help:"Between Hugging Face folders and GGUF files, and between number formats."`
 	Serve       ServeCmd       `cmd:"" help:"OpenAI's HTTP interface to a model, and a page to try it."`
 	Trace       TraceCmd       `cmd:"" help:"Which documents and licences a training step saw."`
 	Launch      LaunchCmd      `cmd:"" help:"Job files for clusters: Slurm, Kubernetes."`
