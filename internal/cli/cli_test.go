@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,8 +20,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"ravn/internal/builtin"
+	"ravn/model"
 	"ravn/pipeline"
 	"ravn/run"
+	"ravn/tokenizer"
+	"ravn/weights"
 )
 
 // TestMain makes the test binary a ravn of its own, for scripts and for processes to be killed.
@@ -489,8 +493,22 @@ func TestScripts(t *testing.T) {
 			e.Setenv("RAVN_EVAL_DATA", "")
 			return builtin.Extract(filepath.Join(e.WorkDir, "material"))
 		},
+		Cmds:          map[string]func(*testscript.TestScript, bool, []string){"tinymodel": tinyModel},
 		UpdateScripts: os.Getenv("UPDATE") != "",
 	})
+}
+
+// tinyModel is a command of scripts: tinymodel DIR writes a model folder of random weights with a tokenizer.
+func tinyModel(ts *testscript.TestScript, _ bool, args []string) {
+	o := tokenizer.DefaultTrainOptions()
+	o.VocabSize = 320
+	tok, err := tokenizer.Train(context.Background(), slices.Values([]string{strings.Repeat("Ravnen fløj over marken og råbte 123 gange; rødgrød med fløde. ", 30)}), o)
+	ts.Check(err)
+	c := &model.Config{
+		ModelType: "llama", VocabSize: 320, HiddenSize: 32, IntermediateSize: 64, NumHiddenLayers: 2, NumAttentionHeads: 2, NumKeyValueHeads: 1, HeadDim: 16,
+		HiddenAct: "silu", MaxPositionEmbeddings: 64, RMSNormEps: 1e-5, RopeTheta: 10000, InitializerRange: 0.02, BOSTokenID: 1, EOSTokenID: 2,
+	}
+	ts.Check(weights.SaveFolder(ts.MkAbs(args[0]), model.Init(c, 5), weights.SaveOptions{Files: tok.Files()}))
 }
 
 func ExampleMain() {
