@@ -224,7 +224,7 @@ func (b *Breached) Error() string {
 // Extra keys of a checkpoint.
 const (
 	guardKey     = "guard"      // guardState
-	guardBaseKey = "guard_base" // SHA-256 of guard-base.json
+	guardBaseKey = "guard_base" // SHA-256 of the base's scores
 )
 
 func (s *guardState) text() string {

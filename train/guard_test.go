@@ -46,7 +46,7 @@ func TestJudgedAgainstHandReckonedChanges(t *testing.T) {
 // each of 20 evaluations, with every kind of memory between evaluations, and the limit set to nothing, where an alarm is
 // likeliest. At most 5 % of the runs may be stopped.
 func TestFalseAlarms(t *testing.T) {
-	const runs, looks, documents = 80, 20, 30
+	const runs, looks, documents = 60, 20, 30
 	rng := rand.New(rand.NewPCG(3, 4))
 	g := &Guard{Retain: map[string]float64{"en": 0, "nb": 0}}
 	groups := map[string][]int{}
@@ -264,7 +264,7 @@ func TestGuardedRunsResumeExactly(t *testing.T) {
 			}
 		}
 		name := fmt.Sprintf("checkpoints/step-%06d/", end)
-		names := []string{"events.jsonl", "outcome.json", "guard-base.bin", name + "model.safetensors", name + "optimizer.safetensors", name + "state.json"}
+		names := []string{"events.jsonl", "outcome.json", baseName, name + "model.safetensors", name + "optimizer.safetensors", name + "state.json"}
 		want := files(t, whole, names...)
 		for _, after := range []int{9, end - 1} {
 			dir := t.TempDir()

@@ -34,6 +34,7 @@ type loop struct {
 	savedAt time.Time // when it was written
 	skipped int       // updates left out in succession, for want of a number
 	watch   *watch
+	ema     []float32 // running mean of the weights; nil without
 
 	// The guard's part.
 	state    guardState
@@ -57,6 +58,9 @@ func (l *loop) begin(at *int, meta checkpoint.Meta) error {
 	}
 	if *at > 0 {
 		return l.recall(meta)
+	}
+	if l.Options.EMA > 0 {
+		l.ema = slices.Clone(l.Engine.State().Params)
 	}
 	if err := l.measureBase(); err != nil {
 		return err
@@ -90,14 +94,21 @@ func (l *loop) recall(meta checkpoint.Meta) error {
 			l.remember(e)
 		}
 	}
+	if l.Options.EMA > 0 {
+		if err := l.readEMA(meta); err != nil {
+			return err
+		}
+	}
+	if l.Heldout != nil {
+		if err := l.readBase(meta.Extra[guardBaseKey]); err != nil {
+			return err
+		}
+	}
 	if l.Options.Guard == nil {
 		return l.writeOutcome(false)
 	}
 	if err := json.Unmarshal([]byte(meta.Extra[guardKey]), &l.state); err != nil {
 		return fmt.Errorf("train: %s: state.json: guard: %w", StepDir(l.Dir, meta.Step), err)
-	}
-	if err := l.readBase(meta.Extra[guardBaseKey]); err != nil {
-		return err
 	}
 	return l.writeOutcome(false)
 }
@@ -165,6 +176,7 @@ func (l *loop) step(step int) error {
 		if err != nil {
 			return fmt.Errorf("train: step %d: %w", step, err)
 		}
+		l.average()
 	}
 	if err := l.events.Write("step", step, fields...); err != nil {
 		return err
@@ -240,6 +252,9 @@ func (l *loop) measure(step int) error {
 	if err := l.writeValid(step, nll); err != nil {
 		return err
 	}
+	if err := l.writeScores(step, nll); err != nil {
+		return err
+	}
 	g := l.Options.Guard
 	if g == nil || step%g.Every != 0 && step != l.end() {
 		return nil
@@ -258,7 +273,7 @@ func (l *loop) writeValid(step int, nll []float64) error {
 	return nil
 }
 
-// measureBase scores the held-out text before the first step, and keeps it for the guard.
+// measureBase scores the held-out text before the first step, and keeps the scores to compare with.
 func (l *loop) measureBase() error {
 	if l.Heldout == nil {
 		return nil
@@ -270,15 +285,15 @@ func (l *loop) measureBase() error {
 	if err := l.writeValid(0, nll); err != nil {
 		return err
 	}
-	if l.Options.Guard == nil {
-		return nil
-	}
 	l.base = nll
-	return l.writeBase()
+	if err := l.writeBase(); err != nil {
+		return err
+	}
+	return l.writeScores(0, nll)
 }
 
 // baseName is the file that holds the base's loss on every held-out document: float64s, little endian, in their order.
-const baseName = "guard-base.bin"
+const baseName = "base-scores.bin"
 
 func (l *loop) writeBase() error {
 	data := make([]byte, 0, 8*len(l.base))
@@ -323,8 +338,18 @@ func (l *loop) save(step int) error {
 	if l.BaseHash != "" {
 		extra[baseKey] = l.BaseHash
 	}
+	if l.Heldout != nil {
+		extra[guardBaseKey] = l.baseHash
+	}
 	if l.Options.Guard != nil {
-		extra[guardKey], extra[guardBaseKey] = l.state.text(), l.baseHash
+		extra[guardKey] = l.state.text()
+	}
+	if l.ema != nil {
+		hash, err := l.writeEMA(step)
+		if err != nil {
+			return err
+		}
+		extra[emaKey] = hash
 	}
 	meta := checkpoint.Meta{Step: step, Tokens: l.tokens, RecipeHash: l.RecipeHash, EventsBytes: l.events.Size(), Stage: l.Name, Extra: extra}
 	write := l.Job.Save
@@ -355,7 +380,10 @@ func (l *loop) prune() error {
 			protect = append(protect, checkpoint.Name(step))
 		}
 	}
-	return checkpoint.Prune(Root(l.Dir), l.Options.KeepCheckpoints, protect...)
+	if err := checkpoint.Prune(Root(l.Dir), l.Options.KeepCheckpoints, protect...); err != nil || l.ema == nil {
+		return err
+	}
+	return l.pruneEMA()
 }
 
 // interrupt leaves a checkpoint at the last finished step, unless one is there.

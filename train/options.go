@@ -3,6 +3,8 @@ package train
 import (
 	"errors"
 	"fmt"
+	"path"
+	"slices"
 	"time"
 
 	"ravn/model"
@@ -24,6 +26,11 @@ type Options struct {
 	ValidateEvery   int      `yaml:"validate_every,omitempty" json:"validate_every"`     // steps between held-out losses; also at step 0 and the end
 	CheckpointEvery int      `yaml:"checkpoint_every,omitempty" json:"checkpoint_every"` // steps between checkpoints; also at the end
 	KeepCheckpoints int      `yaml:"keep_checkpoints,omitempty" json:"keep_checkpoints"` // newest kept; 2
+
+	Freeze []string `yaml:"freeze,omitempty" json:"freeze,omitempty"` // parameters that stay as they are, by name, with * and [0-3] as in file names: "model.embed_tokens.*", "model.layers.[0-3].*"
+	Only   []string `yaml:"only,omitempty" json:"only,omitempty"`     // instead: those that are trained, all others stay
+	ZLoss  float64  `yaml:"z_loss,omitempty" json:"z_loss,omitempty"` // weight of log²Z of the logits in what is minimised, against their drift; 1e-4 where it is used; 0 is without
+	EMA    float64  `yaml:"ema,omitempty" json:"ema,omitempty"`       // decay of a running mean of the weights, such as 0.999, kept beside each checkpoint in ema/; 0 keeps none
 
 	CheckpointMinutes float64 `yaml:"checkpoint_minutes,omitempty" json:"checkpoint_minutes,omitempty"` // also a checkpoint after so many minutes without one; 0 is never
 	KeepEvery         int     `yaml:"keep_every,omitempty" json:"keep_every,omitempty"`                 // checkpoints at multiples of so many steps are kept for good; 0 keeps none
@@ -70,6 +77,37 @@ func (o *Options) Fill() {
 func (o Options) Deciding() Options {
 	o.CheckpointEvery, o.KeepCheckpoints, o.CheckpointMinutes, o.KeepEvery, o.TimeLimit, o.Recompute = 0, 0, 0, 0, "", ""
 	return o
+}
+
+// Frozen says which parameters of c stay as they are, or nil when all are trained. A pattern that fits nothing is an error.
+func (o Options) Frozen(c *model.Config) (func(name string) bool, error) {
+	patterns := slices.Concat(o.Freeze, o.Only)
+	if len(patterns) == 0 {
+		return nil, nil
+	}
+	used, frozen, trained := map[string]bool{}, map[string]bool{}, 0
+	for _, p := range c.Layout() {
+		hit := false
+		for _, pattern := range patterns {
+			if ok, err := path.Match(pattern, p.Name); err != nil {
+				return nil, fmt.Errorf("train: pattern %q: %w", pattern, err)
+			} else if ok {
+				hit, used[pattern] = true, true
+			}
+		}
+		if frozen[p.Name] = hit == (len(o.Freeze) > 0); !frozen[p.Name] {
+			trained++
+		}
+	}
+	for _, pattern := range patterns {
+		if !used[pattern] {
+			return nil, fmt.Errorf("train: freeze or only: no parameter is named like %q (names are those of the safetensors file, such as %s)", pattern, c.Layout()[len(c.Layout())/2].Name)
+		}
+	}
+	if trained == 0 {
+		return nil, errors.New("train: freeze leaves nothing to train")
+	}
+	return func(name string) bool { return frozen[name] }, nil
 }
 
 // timeLimit is TimeLimit as a duration; 0 has none.
@@ -120,6 +158,17 @@ func (o Options) Validate() error {
 	}
 	if o.ValidateEvery < 0 || o.CheckpointEvery < 0 || o.KeepCheckpoints < 1 {
 		bad("validate_every %d and checkpoint_every %d must not be negative, keep_checkpoints %d at least 1", o.ValidateEvery, o.CheckpointEvery, o.KeepCheckpoints)
+	}
+	if len(o.Freeze) > 0 && len(o.Only) > 0 {
+		bad("freeze and only say the same thing in two ways; give one of them")
+	}
+	for _, pattern := range slices.Concat(o.Freeze, o.Only) {
+		if _, err := path.Match(pattern, ""); err != nil {
+			bad("freeze or only: %q is no pattern: %v", pattern, err)
+		}
+	}
+	if o.ZLoss < 0 || o.EMA < 0 || o.EMA >= 1 {
+		bad("z_loss %g must not be negative, and ema %g lie in [0, 1)", o.ZLoss, o.EMA)
 	}
 	if o.CheckpointMinutes < 0 || o.KeepEvery < 0 {
 		bad("checkpoint_minutes %g and keep_every %d must not be negative", o.CheckpointMinutes, o.KeepEvery)

@@ -135,7 +135,7 @@ func OrderOf(meta checkpoint.Meta) string { return meta.Extra[orderKey] }
 
 // Leavings are the names of all that a job leaves in its folder.
 func Leavings() []string {
-	return []string{"checkpoints", "events.jsonl", "timings.jsonl", outcomeName, baseName, "order.json"}
+	return []string{"checkpoints", "events.jsonl", "timings.jsonl", "ema", outcomeName, scoresName, baseName, "order.json"}
 }
 
 // Root is the folder that holds the checkpoints of a job in dir.
@@ -159,6 +159,19 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 		if err := j.Options.Guard.check(j.Heldout); err != nil {
 			return nil, err
 		}
+	}
+	frozen, err := j.Options.Frozen(j.Engine.Config())
+	if err != nil {
+		return nil, err
+	}
+	if frozen != nil {
+		e, ok := j.Engine.(interface {
+			Freeze(frozen func(name string) bool)
+		})
+		if !ok {
+			return nil, errors.New("train: freeze and only: this engine trains everything (use engine cpu)")
+		}
+		e.Freeze(frozen)
 	}
 	start := j.now()
 	at, meta, err := j.resume()

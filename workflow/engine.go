@@ -27,6 +27,9 @@ func (f *Flow) engine(w *model.Weights, p recipe.Phase, t int) (trainer, error) 
 	case "cpu":
 		return cpu.New(w, engineOptions(p, t, f.Threads))
 	case "xla": // computes blocks again by construction
+		if p.ZLoss != 0 {
+			return nil, fmt.Errorf("workflow: %s: train.z_loss: engine xla has none (use engine cpu, or leave it out)", f.Recipe.File())
+		}
 		return xla.New(w, xla.Options{BF16: p.DType() == model.BF16})
 	default:
 		return nil, fmt.Errorf("workflow: no engine %q (there are: %v)", name, Engines)
@@ -37,5 +40,6 @@ func (f *Flow) engine(w *model.Weights, p recipe.Phase, t int) (trainer, error) 
 func engineOptions(p recipe.Phase, t, threads int) cpu.Options {
 	return cpu.Options{
 		Threads: threads, MaxTokens: p.MicroRows * t, MaxRow: t, Precision: p.DType(), Recompute: p.Recompute == "block",
+		ZLoss: float32(p.ZLoss),
 	}
 }

@@ -23,6 +23,7 @@ type Options struct {
 	MaxRow    int         // longest row of a batch, T; 0 is the smaller of MaxTokens and max_position_embeddings
 	Inference bool        // without gradients and moments
 	Precision model.DType // of the operands of products with weights, in training and Loss: F32 (or empty), or BF16; all else is float32
+	ZLoss     float32     // weight of log²Z in what training minimises; losses that are returned do not hold it
 	Recompute bool        // keep only the input of each block and compute the rest again on the way back: the same bits, less memory, a third more work
 
 	Interleaved bool // rows of q and k stand as in GGUF: a head's rotary pairs are (2i, 2i+1) rather than (i, i+D/2); for Open
@@ -37,6 +38,7 @@ type Engine struct {
 	params []float32
 	w      tensors // of params
 	runs   []run
+	frozen []run // parameters that are left as they are
 	pool   *kernel.Pool
 	ropes  *ropes
 
@@ -198,13 +200,14 @@ func (e *Engine) SetState(s model.State) error {
 	return nil
 }
 
-// GradNorm is the 2-norm of all accumulated gradients; 0 for inference.
+// GradNorm is the 2-norm of all accumulated gradients but those of frozen parameters; 0 for inference.
 func (e *Engine) GradNorm() float64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.train == nil {
 		return 0
 	}
+	e.dropFrozen()
 	return math.Sqrt(kernel.SumSquares(e.pool, e.train.grads))
 }
 

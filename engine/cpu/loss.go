@@ -18,6 +18,7 @@ type head struct {
 	logits []float32 // (headRows, V)
 	target []int32   // (headRows)
 	nll    []float32 // (headRows)
+	at     []float32 // (headRows) logits of the targets, for ZLoss
 	dx     []float32 // (headRows, C), nil without training
 }
 
@@ -25,7 +26,7 @@ func newHead(s *shape, rows int, train bool) *head {
 	r := min(rows, headRows)
 	h := &head{
 		scored: make([]int32, 0, rows), x: make([]float32, r*s.C), xn: make([]float32, r*s.C), rstd: make([]float32, r),
-		logits: make([]float32, r*s.V), target: make([]int32, r), nll: make([]float32, r),
+		logits: make([]float32, r*s.V), target: make([]int32, r), nll: make([]float32, r), at: make([]float32, r),
 	}
 	if train {
 		h.dx = make([]float32, r*s.C)
@@ -79,12 +80,23 @@ func (e *Engine) score(nll []float32, b *model.Batch, scale float32, t *training
 			h.target[i] = b.Targets[r]
 		}
 		h.forward(e, len(rows))
+		z := e.o.ZLoss
+		if t != nil && z != 0 {
+			for i := range rows {
+				h.at[i] = h.logits[i*e.V+int(h.target[i])]
+			}
+		}
 		kernel.CrossEntropy(e.pool, h.nll[:len(rows)], h.logits[:len(rows)*e.V], h.target[:len(rows)], len(rows), e.V, scale, t != nil)
 		for i, r := range rows {
 			nll[r] = h.nll[i]
 			sum += float64(h.nll[i])
 		}
 		if t != nil {
+			if z != 0 {
+				for i := range rows {
+					zLoss(h.logits[i*e.V:][:e.V], h.target[i], h.nll[i]+h.at[i], z, scale)
+				}
+			}
 			h.backward(e, t, rows)
 		}
 	}

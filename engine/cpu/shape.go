@@ -87,11 +87,7 @@ type run struct {
 func optimizerRuns(c *model.Config) []run {
 	var rs []run
 	for _, p := range c.Layout() {
-		if n := len(rs); n > 0 && rs[n-1].decay == p.Decay && rs[n-1].to == p.Offset {
-			rs[n-1].to += p.Size
-			continue
-		}
-		rs = append(rs, run{p.Offset, p.Offset + p.Size, p.Decay})
+		appendRun(&rs, p)
 	}
 	return rs
 }

@@ -55,6 +55,8 @@ type Commands struct {
 	Score       ScoreCmd       `cmd:"" help:"Nats and bits per byte of given texts, continuations or token ids."`
 	Eval        EvalCmd        `cmd:"" help:"Measure models on data sets."`
 	Merge       MergeCmd       `cmd:"" help:"One model of several: averages of checkpoints, a result on the way back to its base."`
+	Compare     CompareCmd     `cmd:"" help:"Runs beside each other: curves, and which differences are resolved."`
+	Sweep       SweepCmd       `cmd:"" help:"A recipe again and again with fields changed; one table and one drawing at the end."`
 	Leaderboard LeaderboardCmd `cmd:"" help:"Records in, a table with intervals out."`
 	Release     ReleaseCmd     `cmd:"" help:"Gate, model card, weights and checksums of a finished run."`
 	Convert     ConvertCmd     `cmd:"" help:"Between Hugging Face folders and GGUF files, and between number formats."`

@@ -1,0 +1,101 @@
+package workflow
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"ravn/stats"
+)
+
+const sweptRecipe = `
+name: x
+data: {sources: [{path: text, section: a}], heldout_share: 0.1}
+tokenizer: {train: 500}
+base: {config: {hidden_size: 8, intermediate_size: 8, num_hidden_layers: 1, num_attention_heads: 1}, train: {steps: 2, rows_per_step: 4, schedule: {peak_lr: 0.001}}}
+train: {steps: 2, rows_per_step: 4, schedule: {peak_lr: 0.001}, mixture: [{section: a, share: 1}]}
+`
+
+func readSweep(t *testing.T, text string) (*SweepFile, error) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, data := range map[string]string{"r.yaml": sweptRecipe, "s.yaml": text} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return ReadSweep(filepath.Join(dir, "s.yaml"))
+}
+
+func TestSweepExpandsListAndGrid(t *testing.T) {
+	s, err := readSweep(t, `
+name: s
+recipe: r.yaml
+set: {train.steps: 7}
+runs: [{name: a, set: {train.mixture: null}}, {name: b, set: {data.separators: none}}]
+grid: {seed: [1, 2], train.schedule.peak_lr: [0.001, 0.002]}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, err := s.expand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, r := range runs {
+		names = append(names, r.name)
+		if r.recipe.Train.Steps != 7 || r.recipe.Name != r.name {
+			t.Errorf("%s: %d steps, name %s", r.name, r.recipe.Train.Steps, r.recipe.Name)
+		}
+	}
+	want := []string{
+		"a_seed-1_peak_lr-0.001", "a_seed-1_peak_lr-0.002", "a_seed-2_peak_lr-0.001", "a_seed-2_peak_lr-0.002",
+		"b_seed-1_peak_lr-0.001", "b_seed-1_peak_lr-0.002", "b_seed-2_peak_lr-0.001", "b_seed-2_peak_lr-0.002",
+	}
+	if !slices.Equal(names, want) {
+		t.Errorf("runs %v", names)
+	}
+	if r := runs[7].recipe; r.Seed != 2 || r.Train.Schedule.PeakLR != 0.002 || r.Data.Separators != "none" || len(r.Train.Mixture) != 1 {
+		t.Errorf("the last run: seed %d, rate %g, separators %s", r.Seed, r.Train.Schedule.PeakLR, r.Data.Separators)
+	}
+	if len(runs[0].recipe.Train.Mixture) != 0 {
+		t.Error("null does not take the mixture away")
+	}
+}
+
+func TestBadSweeps(t *testing.T) {
+	for text, want := range map[string]string{
+		"name: s\nrecipe: r.yaml":                                                        "nothing to sweep over",
+		"name: s\nrecipe: r.yaml\ngrid: {seed: []}":                                      "seed has no values",
+		"name: s\nrecipe: r.yaml\nuntil: dinner\ngrid: {seed: [1]}":                      `no stage "dinner"`,
+		"name: s\nrecipe: r.yaml\ngrid: {seed: [1]}\nshape: 3":                           "shape",
+		"name: s\nrecipe: r.yaml\ngrid: {train.stepps: [1]}":                             `unknown field "stepps"`,
+		"name: s\nrecipe: r.yaml\ngrid: {seed.x: [1]}":                                   "",
+		"name: s\nrecipe: r.yaml\nruns: [{name: a, set: {seed: 1}}]\ngrid: {seed: [1]}":  "set in run a and in the grid",
+		"name: s\nrecipe: r.yaml\nruns: [{set: {seed: 1}}]":                              "runs[0] has no name",
+		"name: s\nrecipe: r.yaml\nruns: [{name: a, set: {}}, {name: a, set: {seed: 4}}]": "two runs are called a",
+	} {
+		s, err := readSweep(t, text)
+		if err == nil {
+			_, err = s.expand()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestFront: of three runs the one that is beaten on both sides is not on the front.
+func TestFront(t *testing.T) {
+	at := func(target, retained float64) SweptRun {
+		return SweptRun{Target: stats.Estimate{Value: target}, Retained: stats.Estimate{Value: retained}}
+	}
+	r := SweepResult{Runs: []SweptRun{at(-0.3, 0.02), at(-0.2, 0.0), at(-0.1, 0.01)}}
+	r.front()
+	if !r.Runs[0].Front || !r.Runs[1].Front || r.Runs[2].Front {
+		t.Errorf("front: %v %v %v", r.Runs[0].Front, r.Runs[1].Front, r.Runs[2].Front)
+	}
+}
