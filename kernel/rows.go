@@ -80,12 +80,14 @@ func (in *Input) Set(p *Pool, f Format, x []float32, n, k int) {
 	default:
 		return
 	}
-	each := max(1, span/max(k, 1))
-	if n <= each {
+	if each := max(1, span/max(k, 1)); n <= each {
 		in.convert(0, n)
-		return
+	} else {
+		p.Run((n+each-1)/each, func(i int) { in.convert(i*each, min(n, (i+1)*each)) })
 	}
-	p.Run((n+each-1)/each, func(i int) { in.convert(i*each, min(n, (i+1)*each)) })
+	if !f.blocks() && !kit.pairs { // only now: until here every task reads what was given
+		in.x = in.own
+	}
 }
 
 // convert fills rows [from, to).
@@ -107,9 +109,6 @@ func (in *Input) convert(from, to int) {
 				dst[swapped(i, in.k)] = FromBF16(BF16(v))
 			}
 		}
-	}
-	if !in.format.blocks() && !in.kit.pairs && to == in.n {
-		in.x = in.own
 	}
 }
 
