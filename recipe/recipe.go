@@ -202,6 +202,8 @@ type Release struct {
 	Provider   string `yaml:"provider,omitempty"`   // who publishes the model, for the documents of the release
 	Contact    string `yaml:"contact,omitempty"`    // address of the provider
 	URL        string `yaml:"url,omitempty"`        // page of the model; default its name on the hub
+
+	GGUF []string `yaml:"gguf,omitempty"` // number formats of GGUF files beside the folder: f32, f16, bf16, q8_0, q4_0
 }
 
 // Default is a recipe with every default; a file is read over it.
@@ -407,6 +409,12 @@ func (r *Recipe) Validate() error {
 	}
 	oneOf("release.purpose", r.Release.Purpose, "release", "research")
 	oneOf("release.share_alike", r.Release.ShareAlike, "allow", "refuse")
+	for i, d := range r.Release.GGUF {
+		oneOf("release.gguf", d, "f32", "f16", "bf16", "q8_0", "q4_0")
+		if slices.Contains(r.Release.GGUF[:i], d) {
+			bad("release.gguf names %s twice", d)
+		}
+	}
 	if len(errs) > 0 {
 		return fmt.Errorf("recipe: %s: %w", r.path, errors.Join(errs...))
 	}

@@ -138,6 +138,8 @@ func TestBadRecipes(t *testing.T) {
 		{"name: x", "name: x\neval: {limits: {dala: 3}}", "eval.limits: dala: 3 must not be negative, and dala has to be one of eval.datasets"},
 		{"name: x", "name: x\nrelease: {purpose: sale}", `release.purpose "sale" is unknown (release, research)`},
 		{"name: x", "name: x\nrelease: {share_alike: maybe}", `release.share_alike "maybe" is unknown (allow, refuse)`},
+		{"name: x", "name: x\nrelease: {gguf: [q8_0, q3]}", `release.gguf "q3" is unknown (f32, f16, bf16, q8_0, q4_0)`},
+		{"name: x", "name: x\nrelease: {gguf: [q8_0, q8_0]}", "release.gguf names q8_0 twice"},
 	} {
 		text := strings.Replace(good, c.from, c.to, 1)
 		if text == good {

@@ -15,6 +15,7 @@ import (
 
 	"ravn/internal/atomicfile"
 	"ravn/rights"
+	"ravn/weights"
 )
 
 // published are the files of a checkpoint that go into a release, beside the weights. Optimizer and state stay behind.
@@ -52,6 +53,9 @@ func Build(ctx context.Context, o Options) (*Folder, error) {
 		}
 	}
 	out := &Folder{Dir: o.Out, License: decision.License, Decision: decision, Limitations: limitations(&o, &decision)}
+	if err := writeGGUF(ctx, tmp, &o, out.License); err != nil {
+		return nil, fmt.Errorf("release: %w", err)
+	}
 	if err := writeTexts(tmp, &o, out); err != nil {
 		return nil, fmt.Errorf("release: %w", err)
 	}
@@ -69,6 +73,20 @@ func Build(ctx context.Context, o Options) (*Folder, error) {
 	return out, atomicfile.ReplaceDir(tmp, o.Out)
 }
 
+// writeGGUF writes the model once more for programs that read one file.
+func writeGGUF(ctx context.Context, dir string, o *Options, license string) error {
+	for _, d := range o.GGUF {
+		about := weights.About{Name: o.Name, Description: o.Note, License: strings.ToLower(license), Languages: o.Languages}
+		if !o.Base.Here {
+			about.Base = o.Base.Name
+		}
+		if _, err := weights.Convert(ctx, filepath.Join(dir, o.ggufName(d)), o.Checkpoint, weights.ConvertOptions{DType: d, About: about}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // checkpointFiles lists what is published of a checkpoint, and checks that it is a whole model.
 func checkpointFiles(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
@@ -77,7 +95,7 @@ func checkpointFiles(dir string) ([]string, error) {
 	}
 	var names []string
 	has := map[string]bool{}
-	weights := 0
+	numWeights := 0
 	for _, e := range entries {
 		name := e.Name()
 		shard := strings.HasPrefix(name, "model") && strings.HasSuffix(name, ".safetensors")
@@ -85,7 +103,7 @@ func checkpointFiles(dir string) ([]string, error) {
 			continue
 		}
 		if shard {
-			weights++
+			numWeights++
 		}
 		has[name] = true
 		names = append(names, name)
@@ -94,7 +112,7 @@ func checkpointFiles(dir string) ([]string, error) {
 	if !has["config.json"] {
 		errs = append(errs, fmt.Errorf("release: %s has no config.json", dir))
 	}
-	if weights == 0 {
+	if numWeights == 0 {
 		errs = append(errs, fmt.Errorf("release: %s has no model*.safetensors", dir))
 	}
 	if !has["tokenizer.model"] && !has["tokenizer.json"] {

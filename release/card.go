@@ -10,6 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"ravn/model"
 	"ravn/rights"
 	"ravn/stats"
 )
@@ -210,6 +211,19 @@ func writeLimitations(b *bytes.Buffer, out *Folder) {
 func writeUse(b *bytes.Buffer, o *Options) {
 	fmt.Fprintf(b, "## Use\n\nA base model: it continues text.\n\n```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\ntokenizer = AutoTokenizer.from_pretrained(%[1]q)\nmodel = AutoModelForCausalLM.from_pretrained(%[1]q)\n"+
 		"inputs = tokenizer(\"Der var engang\", return_tensors=\"pt\")\nprint(tokenizer.decode(model.generate(**inputs, max_new_tokens=50)[0]))\n```\n\nor `ravn generate %s --prompt \"Der var engang\"`.\n\n", o.Name, shellWord(o.Name))
+	if len(o.GGUF) > 0 {
+		b.WriteString("For llama.cpp, ollama and other programs that read GGUF:\n\n")
+		for _, d := range o.GGUF {
+			fmt.Fprintf(b, "- `%s`: %s\n", o.ggufName(d), ggufKinds[d])
+		}
+		fmt.Fprintf(b, "\n`llama-completion -m %s -p \"Der var engang\"`\n\n", shellWord(o.ggufName(o.GGUF[0])))
+	}
+}
+
+// ggufKinds say in a few words what a number format is.
+var ggufKinds = map[model.DType]string{
+	model.F32: "32 bits a weight", model.F16: "16 bits a weight, IEEE half precision", model.BF16: "16 bits a weight, bfloat16",
+	model.Q8_0: "8.5 bits a weight, quantised", model.Q4_0: "4.5 bits a weight, quantised, the output head 8.5; it answers less well than the others",
 }
 
 func writeTraining(b *bytes.Buffer, o *Options) {

@@ -11,8 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path"
+	"slices"
 	"strings"
 
+	"ravn/model"
 	"ravn/rights"
 	"ravn/stats"
 )
@@ -43,6 +46,7 @@ type Options struct {
 	Limitations   []string          // beyond those that are computed
 	Datasets      []string          // Hugging Face ids of the data, where they have one
 	Files         map[string][]byte // further small files of the release, by name
+	GGUF          []model.DType     // number formats of GGUF files to be written beside the folder's weights
 }
 
 // Base is the model that was continued.
@@ -190,7 +194,17 @@ func (o *Options) Validate() error {
 			bad("further file %q: not a plain name, or one that the release writes itself", name)
 		}
 	}
+	for i, d := range o.GGUF {
+		if !slices.Contains([]model.DType{model.F32, model.F16, model.BF16, model.Q8_0, model.Q4_0}, d) || slices.Contains(o.GGUF[:i], d) {
+			bad("GGUF in %q: not one of F32, F16, BF16, Q8_0, Q4_0, or twice", d)
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// ggufName is the name of the GGUF file in a number format: that of the model and of the format, as is the custom.
+func (o *Options) ggufName(d model.DType) string {
+	return path.Base(o.Name) + "-" + strings.ToLower(string(d)) + ".gguf"
 }
 
 var reserved = map[string]bool{

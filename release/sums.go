@@ -141,7 +141,7 @@ func scan(dir string) ([]string, error) {
 	}
 	var found []string
 	for _, name := range names {
-		if strings.HasSuffix(name, ".safetensors") {
+		if strings.HasSuffix(name, ".safetensors") || strings.HasSuffix(name, ".gguf") {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))

@@ -68,7 +68,7 @@ func buildKey(in map[string]string) string {
 // corpusInputs hashes what the corpus is made of: the recipe's words and the files' contents.
 func (f *Flow) corpusInputs() (map[string]string, error) {
 	d := f.Recipe.Data
-	in, err := hashed("recipe", []any{d.Sources, d.Rights, d.HeldoutShare, d.MinCharacters, d.MinWords, d.MaxCharacters, d.Dedup, d.Decontaminate, d.Cleaned(), f.Recipe.Release, f.Recipe.Seed})
+	in, err := hashed("recipe", []any{d.Sources, d.Rights, d.HeldoutShare, d.MinCharacters, d.MinWords, d.MaxCharacters, d.Dedup, d.Decontaminate, d.Cleaned(), f.Recipe.Release.Purpose, f.Recipe.Release.ShareAlike, f.Recipe.Seed})
 	if err != nil {
 		return nil, err
 	}

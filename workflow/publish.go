@@ -156,6 +156,9 @@ func (f *Flow) releaseOptions() (*release.Options, error) {
 		Base: release.Base{Name: base.Name, License: base.License, Hash: base.Hash, Here: base.Steps > 0},
 	}
 	o.Provider, o.URL = release.Provider{Name: f.Recipe.Release.Provider, Contact: f.Recipe.Release.Contact}, f.Recipe.Release.URL
+	for _, d := range f.Recipe.Release.GGUF {
+		o.GGUF = append(o.GGUF, model.DType(strings.ToUpper(d)))
+	}
 	o.Removed = map[string]int64{}
 	for reason, n := range sum.Total.Reasons {
 		o.Removed[reason] = n.Documents

@@ -75,7 +75,7 @@ train:
   validate_every: 8
   checkpoint_every: 3
 eval: {data: eval, datasets: [mini-scala-da], iterations: 1, limit: 16, heldout_bytes: 400}
-release: {purpose: release, share_alike: allow, model_name: tiny-da}
+release: {purpose: release, share_alike: allow, model_name: tiny-da, gguf: [q8_0]}
 `
 
 func tiny(t *testing.T) string {
@@ -180,7 +180,7 @@ func TestWholeWay(t *testing.T) {
 	mustRavn(t, "run", recipeFile, "--out", dir)
 	for _, name := range []string{
 		"recipe.yaml", "manifest.json", "corpus/documents.parquet", "records.jsonl", "comparison.json", "leaderboard.md", "leaderboard.json",
-		"release/README.md", "release/model.safetensors", "release/config.json", "release/SHA256SUMS", "report/index.html",
+		"release/README.md", "release/model.safetensors", "release/tiny-da-q8_0.gguf", "release/config.json", "release/SHA256SUMS", "report/index.html",
 	} {
 		if info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(name))); err != nil || info.Size() == 0 {
 			t.Errorf("%s is missing or empty: %v", name, err)
