@@ -84,7 +84,7 @@ type Tokenizer interface {
 // LocalOptions say how a local model is run. None of them changes what it answers but ContextTokens and WindowTokens.
 type LocalOptions struct {
 	Name          string // in records; "" is the folder's name
-	Engine        string // "cpu" (also ""), or "ref", the slow reading copy
+	Engine        string // "cpu" (also ""), "xla" for accelerators, or "ref", the slow reading copy
 	Threads       int    // sessions that run beside each other; 0: one a processor
 	ContextTokens int    // longest prompt and answer; 0: what the model was made for, at most 4096
 	WindowTokens  int    // window of TextLoss; 0: ContextTokens, at most 1024

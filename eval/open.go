@@ -10,6 +10,7 @@ import (
 
 	"ravn/engine/cpu"
 	"ravn/engine/ref"
+	"ravn/engine/xla"
 	"ravn/model"
 	"ravn/run"
 	"ravn/tokenizer"
@@ -46,7 +47,11 @@ func openLocal(m weights.Model, tok *tokenizer.Tokenizer, path string, o LocalOp
 	if err != nil {
 		return nil, errors.Join(err, closer())
 	}
-	l, err := NewLocal(e, tok, InfoOf(name, m.Config(), hash), o)
+	info := InfoOf(name, m.Config(), hash)
+	if o.Engine != "" && o.Engine != "cpu" {
+		info.Kind += " on " + o.Engine // whose roundings differ, so that kept answers are not mixed
+	}
+	l, err := NewLocal(e, tok, info, o)
 	if err != nil {
 		return nil, errors.Join(err, closer())
 	}
@@ -81,8 +86,18 @@ func openEngine(m weights.Model, path string, o LocalOptions) (Engine, func() er
 			return nil, nil, err
 		}
 		return &refEngine{e: e}, func() error { return nil }, nil
+	case "xla":
+		w, err := m.Float32()
+		if err != nil {
+			return nil, nil, err
+		}
+		e, err := xla.New(w, xla.Options{BF16: m.Config().TorchDtype == "bfloat16"})
+		if err != nil {
+			return nil, nil, err
+		}
+		return EngineOf(e.NewSession), e.Close, nil
 	}
-	return nil, nil, fmt.Errorf("eval: engine %q is not known (cpu or ref)", o.Engine)
+	return nil, nil, fmt.Errorf("eval: engine %q is not known (cpu, ref or xla)", o.Engine)
 }
 
 // OpenEngine runs the model m, which was opened from path, on the processor, its weights where they lie. m must stay

@@ -156,10 +156,16 @@ func TestModelThatDoesNotFitIsRefused(t *testing.T) {
 func TestLocalAgreesWithTheReadingCopy(t *testing.T) {
 	dir := tinyModel(t)
 	all := []int{0, 1, 2, 3, 4, 5}
-	fast, slow := ask(t, open(t, dir, LocalOptions{}), all), ask(t, open(t, dir, LocalOptions{Engine: "ref"}), all)
+	slow := ask(t, open(t, dir, LocalOptions{Engine: "ref"}), all)
 	close := cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) <= 1e-4*(1+math.Abs(a)) })
-	if d := cmp.Diff(fast, slow, close); d != "" {
-		t.Errorf("(-cpu +ref):\n%s", d)
+	for _, engine := range []string{"cpu", "xla"} {
+		l := open(t, dir, LocalOptions{Engine: engine})
+		if d := cmp.Diff(ask(t, l, all), slow, close); d != "" {
+			t.Errorf("(-%s +ref):\n%s", engine, d)
+		}
+		if kind := l.Info().Kind; (kind == "local") != (engine == "cpu") {
+			t.Errorf("%s: kind %q, and answers of one engine must not be taken for another's", engine, kind)
+		}
 	}
 }
 

@@ -267,6 +267,47 @@ func (d *decoder) block(x *Node, w layer, cos, sin, segments *Node) (*Node, pass
 	return Add(p.middle, d.linear(p.act, w.down)), p
 }
 
+// extend is block for new tokens of a session, T of them from position start on, with the keys and values of all before:
+// theirs are put in their places, and each new token sees what stands at its own place and before.
+//
+//	x (T, C)   cos, sin (T, D/2)   start () int32   keys, values (K, M, D)
+func (d *decoder) extend(x *Node, w layer, cos, sin, start, keys, values *Node) (out, keys2, values2 *Node) {
+	normed, _ := d.rmsNorm(x, w.inNorm)
+	q := d.split(d.rotate(d.linear(normed, w.q), cos, sin, false), d.c.NumAttentionHeads)
+	keys = d.place(keys, d.rotate(d.linear(normed, w.k), cos, sin, false), start)
+	values = d.place(values, d.linear(normed, w.v), start)
+
+	s := d.scores(q, ExpandAxes(keys, 0, 2))
+	g, M := x.Graph(), keys.Shape().Dim(1)
+	at := shapes.Make(dtypes.Int32, 1, 1, 1, d.T, M)
+	ago := Sub(Add(Iota(g, at, 3), start), Iota(g, at, 4))
+	ok := GreaterOrEqual(ago, ScalarZero(g, dtypes.Int32))
+	if window := d.c.SlidingWindow; window > 0 {
+		ok = LogicalAnd(ok, LessThan(ago, Scalar(g, dtypes.Int32, window)))
+	}
+	ok = BroadcastToShape(ok, s.Shape())
+	s = Where(ok, s, scalarAs(s, never))
+	p := Where(ok, Exp(Sub(s, ReduceAndKeep(s, ReduceMax, 4))), scalarAs(s, 0))
+	p = Div(p, ReduceAndKeep(p, ReduceSum, 4))
+	middle := Add(x, d.linear(d.join(d.product(p, 4, ExpandAxes(values, 0, 2), 3)), w.o))
+	normed, _ = d.rmsNorm(middle, w.postNorm)
+	gate := d.linear(normed, w.gate)
+	act := Mul(Mul(gate, Logistic(gate)), d.linear(normed, w.up))
+	return Add(middle, d.linear(act, w.down)), keys, values
+}
+
+// place writes rows (T, K*D) over positions start to start+T of a cache (K, M, D). It gathers, which copies exactly where
+// a product with ones and zeros might round.
+func (d *decoder) place(cache, rows, start *Node) *Node {
+	g, K, M, D := cache.Graph(), cache.Shape().Dim(0), cache.Shape().Dim(1), cache.Shape().Dim(2)
+	from := Sub(Iota(g, shapes.Make(dtypes.Int32, M), 0), start)
+	last := Scalar(g, dtypes.Int32, d.T-1)
+	zero := ScalarZero(g, dtypes.Int32)
+	fresh := LogicalAnd(GreaterOrEqual(from, zero), LessOrEqual(from, last))
+	moved := Gather(Reshape(rows, d.T, K, D), ExpandAxes(Min(Max(from, zero), last), 1))
+	return Where(BroadcastToShape(Reshape(fresh, 1, M, 1), cache.Shape()), TransposeAllAxes(moved, 1, 0, 2), cache)
+}
+
 // blockBackward computes the block again and gives the gradient of its input; gradients of its parameters are added
 // to g.
 func (d *decoder) blockBackward(dout, x *Node, w, g layer, cos, sin, segments *Node) (*Node, layer) {

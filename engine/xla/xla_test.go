@@ -238,6 +238,66 @@ func TestBF16(t *testing.T) {
 	}
 }
 
+// TestSession compares logits with engine/ref's over whole texts, for texts that are cut into calls in several ways,
+// truncated and gone on with. Tolerance as in TestAgainstReference.
+func TestSession(t *testing.T) {
+	for _, v := range variants() {
+		t.Run(strings.ReplaceAll(v.name, " ", "_"), func(t *testing.T) {
+			e, r := pair(t, v, Options{})
+			rng := rand.New(rand.NewPCG(7, 8))
+			text := make([]int32, 23)
+			for i := range text {
+				text[i] = int32(rng.IntN(v.cfg.VocabSize))
+			}
+			want, err := r.Logits(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := e.NewSession(24)
+			if err != nil {
+				t.Fatal(err)
+			}
+			V := v.cfg.VocabSize
+			for _, cuts := range [][]int{{23}, {1, 1, 1, 20}, {7, 5, 11}, {16, 7}} {
+				s.Truncate(0)
+				at := 0
+				for _, n := range cuts {
+					got := make([]float32, n*V)
+					if err := s.Append(text[at:at+n], got, 0); err != nil {
+						t.Fatal(err)
+					}
+					if d := far(got, want[at*V:(at+n)*V]); !(d < 1e-5) {
+						t.Errorf("cut %v: logits from token %d are off by %.2g", cuts, at, d)
+					}
+					at += n
+				}
+			}
+			// Another text with the same beginning, and back again: what lies behind must not show through.
+			s.Truncate(9)
+			if err := s.Append(text[:3], nil, 3); err != nil {
+				t.Fatal(err)
+			}
+			s.Truncate(9)
+			got := make([]float32, 2*V)
+			if err := s.Append(text[9:], got, 12); err != nil {
+				t.Fatal(err)
+			}
+			if d := far(got, want[21*V:]); !(d < 1e-5) || s.Len() != 23 {
+				t.Errorf("after going back, %d tokens: logits are off by %.2g", s.Len(), d)
+			}
+			for what, err := range map[string]error{
+				"made for 24":            s.Append(text[:2], nil, 2),
+				"outside the vocabulary": s.Append([]int32{int32(V)}, nil, 1),
+				"place for 1 logits":     s.Append(text[:1], make([]float32, 1), 0),
+			} {
+				if err == nil || !strings.Contains(err.Error(), what) {
+					t.Errorf("%v, want %q", err, what)
+				}
+			}
+		})
+	}
+}
+
 func TestBadInput(t *testing.T) {
 	v := variants()[0]
 	e, _ := pair(t, v, Options{})

@@ -42,6 +42,7 @@ type EvalRunCmd struct {
 	Against          string   `help:"Run folder whose training text the items were looked for in: its findings are marked."`
 	Fresh            bool     `help:"Ask everything anew instead of reading the answers that are kept."`
 	Threads          int      `help:"Threads; 0 uses all processors. Does not change any result."`
+	Engine           string   `enum:"cpu,xla,ref" default:"cpu" help:"What runs the models: cpu, xla (see ravn train --help), or ref, the slow reading copy."`
 	JSON             bool     `name:"json" help:"Print records and comparisons as JSON."`
 }
 
@@ -250,7 +251,7 @@ func (c *EvalRunCmd) open(name string) (eval.Model, error) {
 	if strings.HasPrefix(name, "openai:") {
 		return nil, usageError{fmt.Errorf("eval: %s: endpoints are not part of this version; name a folder", name)}
 	}
-	return eval.OpenLocal(name, eval.LocalOptions{Threads: c.Threads})
+	return eval.OpenLocal(name, eval.LocalOptions{Threads: c.Threads, Engine: c.Engine})
 }
 
 func openDataset(path string) (*task.Dataset, error) {
