@@ -2,6 +2,7 @@ package eval
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,6 +59,12 @@ type Record struct {
 	Generative         bool        `json:"generative"`
 	FewShot            bool        `json:"few_shot"`
 	ValidationSplit    bool        `json:"validation_split"`
+	ScandEvalVersion   string      `json:"scandeval_version,omitempty"` // of the program that made the record, where it was ScandEval
+	EuroEvalVersion    string      `json:"euroeval_version,omitempty"`
+	GenerativeType     string      `json:"generative_type,omitempty"` // base, instruction_tuned, reasoning
+	Merge              bool        `json:"merge,omitempty"`           // of other models
+	License            string      `json:"license,omitempty"`         // of the model
+	Failed             int         `json:"num_failed_instances,omitempty"`
 	Ravn               *Provenance `json:"ravn,omitempty"` // absent in records of other programs
 }
 
@@ -218,7 +225,7 @@ func (r *Record) asked() string {
 // bareNaN is Python's way to write a missing number.
 var bareNaN = regexp.MustCompile(`([:\[,]\s*)(?:NaN|-?Infinity)\b`)
 
-// ReadRecords reads a JSONL file of records, of ravn, ScandEval or EuroEval (before its version 17 format). All lines
+// ReadRecords reads a JSONL file of records, of ravn, ScandEval from version 9 on or EuroEval, old and new. All lines
 // that cannot be read are reported.
 func ReadRecords(path string) ([]Record, error) {
 	data, err := os.ReadFile(path)
@@ -242,7 +249,39 @@ func ReadRecords(path string) ([]Record, error) {
 	return records, errors.Join(errs...)
 }
 
+// Version is that of the program that made the record, "" unknown.
+func (r *Record) Version() string {
+	if r.Ravn != nil {
+		return r.Ravn.Version
+	}
+	return cmp.Or(r.EuroEvalVersion, r.ScandEvalVersion)
+}
+
+// readSuffix sets flags that records of early versions wrote behind the model's name: "NAME (few-shot, val)".
+func (r *Record) readSuffix() {
+	name, marks, ok := strings.Cut(strings.TrimSuffix(r.Model, ")"), " (")
+	if !ok || !strings.HasSuffix(r.Model, ")") {
+		return
+	}
+	for _, mark := range strings.Split(marks, ",") {
+		switch strings.TrimSpace(mark) {
+		case "few-shot":
+			r.FewShot, r.Generative = true, true
+		case "zero-shot":
+			r.FewShot, r.Generative = false, true
+		case "val":
+			r.ValidationSplit = true
+		default:
+			return
+		}
+	}
+	r.Model = name
+}
+
 func parseRecord(line []byte) (Record, error) {
+	if bytes.Contains(line, []byte(`"evaluation_results"`)) && bytes.Contains(line, []byte(`"schema_version"`)) {
+		return parseEveryEval(line)
+	}
 	r := Record{FewShot: true, NumModelParameters: -1, MaxSequenceLength: -1, VocabularySize: -1}
 	err := json.Unmarshal(line, &r)
 	if err != nil {
@@ -251,6 +290,12 @@ func parseRecord(line []byte) (Record, error) {
 			return r, fmt.Errorf("%w (not a record, or cut off; remove the line and evaluate again)", err)
 		}
 	}
+	r.readSuffix()
+	return r, r.complete()
+}
+
+// complete reports what a record cannot be without.
+func (r *Record) complete() error {
 	var missing []string
 	for _, f := range []struct {
 		name  string
@@ -267,9 +312,9 @@ func parseRecord(line []byte) (Record, error) {
 		}
 	}
 	if len(missing) > 0 {
-		return r, fmt.Errorf("no %s (not an evaluation record)", missing)
+		return fmt.Errorf("no %s (not an evaluation record)", missing)
 	}
-	return r, nil
+	return nil
 }
 
 // Metrics returns the names of the metrics of r, sorted.

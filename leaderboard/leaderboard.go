@@ -39,8 +39,13 @@ var languages = []struct {
 var primaries = map[string]string{
 	"linguistic-acceptability": "mcc", "sentiment-classification": "mcc", "named-entity-recognition": "micro_f1",
 	"question-answering": "em", "summarization": "bertscore", "knowledge": "mcc", "common-sense-reasoning": "mcc",
+	"reading-comprehension": "f1", "multiple-choice-reading-comprehension": "mcc", "word-in-context": "mcc",
+	"grammatical-error-detection": "micro_f1", "natural-language-inference": "mcc",
 	bitsPerByte: "bpb",
 }
+
+// bitsPerCharacter is the metric of records that are kept off the averages as bits per byte are.
+const bitsPerCharacter = "bpc"
 
 // taskOrder is the order in which ScandEval's generator added up tasks, which the last digit of a mean depends on.
 var taskOrder = []string{
@@ -74,12 +79,18 @@ type Set struct {
 
 // Row is one model under one way of asking.
 type Row struct {
-	Model   string           `json:"model"` // with (val), (zero-shot) and the like behind it
-	Params  int64            `json:"params"`
-	Rank    string           `json:"rank"` // "1", "~" for not told apart from the rank above, "–" for not ranked
+	Model   string           `json:"model"`             // with (val), (zero-shot) and the like behind it
+	Params  int64            `json:"params"`            // -1 unknown
+	Type    string           `json:"type"`              // base, instruction_tuned, reasoning, encoder, floor; "" unknown
+	License string           `json:"license,omitempty"` // of the model; "" unknown
+	Merge   bool             `json:"merge,omitempty"`
+	Marks   []string         `json:"marks,omitempty"` // few-shot, zero-shot, val, contaminated, partial, failed answers
+	Rank    string           `json:"rank"`            // "1", "~" for not told apart from the rank above, "–" for not ranked
 	Columns map[string]*Cell `json:"columns"`
-	Scores  []Score          `json:"scores"`         // by data set, in the order of Table.Sets
-	Bits    []Score          `json:"bits,omitempty"` // bits per byte by language and source
+	Tasks   map[string]*Cell `json:"tasks,omitempty"`       // by "LANGUAGE/TASK"
+	Ranks   *RankScores      `json:"rank_scores,omitempty"` // nil where a data set or the raw scores are missing
+	Scores  []Score          `json:"scores"`                // by data set, in the order of Table.Sets
+	Bits    []Score          `json:"bits,omitempty"`        // bits per byte by language and source
 	key     string
 }
 
@@ -100,8 +111,12 @@ type Score struct {
 	Seen     float64        `json:"seen"`   // share of items found in the training text
 	Checked  bool           `json:"checked"`
 	Small    bool           `json:"small,omitempty"`
+	Partial  bool           `json:"partial,omitempty"` // not all rows, or not all draws of examples, were asked
+	Failed   float64        `json:"failed,omitempty"`  // share of answers that could not be read
+	Version  string         `json:"version,omitempty"` // of the program that made the record
 	Warnings []string       `json:"warnings,omitempty"`
 	Notes    []int          `json:"notes,omitempty"`
+	raw      []float64      // of each iteration
 }
 
 // Build makes a table of records.
@@ -118,6 +133,7 @@ func Build(records []eval.Record, o Options) (*Table, error) {
 		t.average(&t.Rows[i])
 	}
 	t.rank()
+	t.rankScores()
 	t.notes()
 	return t, nil
 }
@@ -136,38 +152,105 @@ func Language(codes []string) string {
 func (t *Table) collect(records []eval.Record) error {
 	rows := map[string]int{}
 	var errs []error
-	replaced := 0
+	replaced, banned := 0, 0
 	for i := range records {
 		r := &records[i]
+		if !t.Compatible && r.Ravn == nil && slices.Contains(bannedVersions, r.Version()) {
+			banned++
+			continue
+		}
 		name := t.rowName(r)
 		key := name + "\x00" + mode(r)
 		at, ok := rows[key]
 		if !ok {
 			at = len(t.Rows)
 			rows[key] = at
-			t.Rows = append(t.Rows, Row{Model: name, Params: r.NumModelParameters, Columns: map[string]*Cell{}, key: key})
+			t.Rows = append(t.Rows, Row{Model: name, Params: r.NumModelParameters, Columns: map[string]*Cell{}, Tasks: map[string]*Cell{}, key: key})
 		}
 		row := &t.Rows[at]
-		if r.Task == bitsPerByte {
+		row.describe(r)
+		if r.Task == bitsPerByte || r.Ravn != nil && r.Ravn.Primary == bitsPerCharacter {
 			row.Bits = append(row.Bits, bits(r)...)
 			continue
 		}
-		s, err := score(r)
+		s, err := t.score(r)
+		if errors.Is(err, errNotCounted) {
+			t.note("%s is not counted: %v.", r.Dataset, err)
+			continue
+		}
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		if i := slices.IndexFunc(row.Scores, func(x Score) bool { return x.Name == s.Name }); i >= 0 {
-			row.Scores[i] = s
 			replaced++
+			if !t.older(s.Version, row.Scores[i].Version) {
+				row.Scores[i] = s
+			}
 			continue
 		}
 		row.Scores = append(row.Scores, s)
 	}
 	if replaced > 0 {
-		t.Footnotes = append(t.Footnotes, fmt.Sprintf("%d records were replaced by later ones of the same model and data set.", replaced))
+		t.note("%d records were replaced by later ones of the same model and data set.", replaced)
+	}
+	if banned > 0 {
+		t.note("%d records of ScandEval %s were left out: those versions cut prompts where they should not.", banned, strings.Join(bannedVersions, " and "))
 	}
 	return errors.Join(errs...)
+}
+
+// bannedVersions were meant to be left out by ScandEval's own leaderboard, whose check read a field that records do not
+// have; the compatible table counts them as it did.
+var bannedVersions = []string{"9.3.0", "10.0.0"}
+
+// older reports whether version a is before b. ScandEval's leaderboard compared the parts as texts, so that 10 came
+// before 9; the compatible table does too. Unknown versions are the oldest; of equals the later record counts.
+func (t *Table) older(a, b string) bool {
+	if t.Compatible {
+		return slices.Compare(strings.Split(a, "."), strings.Split(b, ".")) < 0
+	}
+	return slices.CompareFunc(strings.Split(a, "."), strings.Split(b, "."), func(x, y string) int {
+		i, errX := strconv.Atoi(x)
+		j, errY := strconv.Atoi(y)
+		if errX == nil && errY == nil {
+			return i - j
+		}
+		return strings.Compare(x, y)
+	}) < 0
+}
+
+// describe takes from a record what is said of the model.
+func (row *Row) describe(r *eval.Record) {
+	switch {
+	case r.GenerativeType != "":
+		row.Type = r.GenerativeType
+	case row.Type != "":
+	case strings.HasPrefix(r.Model, "ravn/"):
+		row.Type = "floor"
+	case !r.Generative:
+		row.Type = "encoder"
+	}
+	row.License = cmp.Or(r.License, row.License)
+	row.Merge = row.Merge || r.Merge
+	row.Params = max(row.Params, r.NumModelParameters)
+	mark := func(m string, on bool) {
+		if on && !slices.Contains(row.Marks, m) {
+			row.Marks = append(row.Marks, m)
+			slices.Sort(row.Marks)
+		}
+	}
+	mark("few-shot", r.FewShot && r.Generative)
+	mark("zero-shot", !r.FewShot && r.Generative && r.Task != bitsPerByte)
+	mark("val", r.ValidationSplit)
+	if p := r.Ravn; p != nil {
+		mark("contaminated", p.Contamination.Share() > 0)
+		mark("partial", partial(p))
+	}
+}
+
+func partial(p *eval.Provenance) bool {
+	return p.EarlyStop != nil || p.Limit > 0 && p.Limit < p.RowsInSplit
 }
 
 func mode(r *eval.Record) string {
@@ -198,13 +281,31 @@ func (t *Table) rowName(r *eval.Record) string {
 	return r.Model + " (" + strings.Join(marks, ", ") + ")"
 }
 
+// errNotCounted marks records that no average holds.
+var errNotCounted = errors.New("no average holds it")
+
 // score reads the metric that counts.
-func score(r *eval.Record) (Score, error) {
-	s := Score{Set: Set{Name: r.Dataset, Task: r.Task, Language: Language(r.DatasetLanguages), Metric: primaries[r.Task]}}
+func (t *Table) score(r *eval.Record) (Score, error) {
+	s := Score{Set: Set{Name: r.Dataset, Task: r.Task, Language: Language(r.DatasetLanguages), Metric: primaries[r.Task]}, Version: r.Version()}
 	if r.Ravn != nil {
+		s.Version = "" // the later record counts, whichever build made it
 		s.Metric = r.Ravn.Primary
-		s.Small, s.Warnings = r.Ravn.Small, r.Ravn.Warnings
+		s.Small, s.Warnings, s.Partial = r.Ravn.Small, r.Ravn.Warnings, partial(r.Ravn)
 		s.Checked, s.Seen = r.Ravn.Contamination != nil, r.Ravn.Contamination.Share()
+		if n := r.Ravn.Items * r.Ravn.Iterations; n > 0 {
+			s.Failed = float64(r.Ravn.Answers.Unreadable) / float64(n)
+		}
+	}
+	if r.Task == "summarization" && (t.Compatible || r.Ravn == nil) {
+		s.Metric = "bertscore" // what ScandEval counted
+		if _, ok := r.Results.Total["test_bertscore"]; !ok && t.Compatible {
+			return s, fmt.Errorf("%w: BERTScore is missing, which needs a model of its own", errNotCounted)
+		} else if !ok {
+			s.Metric = firstWithPrefix(r.Metrics(), "chr")
+		}
+	}
+	if s.Metric == "" {
+		return s, fmt.Errorf("%w: task %s", errNotCounted, r.Task)
 	}
 	value, ok := r.Results.Total["test_"+s.Metric]
 	if !ok || s.Metric == "" {
@@ -213,6 +314,13 @@ func score(r *eval.Record) (Score, error) {
 	radius, ok := r.Results.Total["test_"+s.Metric+"_se"]
 	if !ok {
 		radius = eval.Score(math.NaN())
+	}
+	for _, raw := range r.Results.Raw.Test {
+		if x, ok := raw[s.Metric]; ok {
+			s.raw = append(s.raw, float64(x))
+		} else if x, ok := raw["test_"+s.Metric]; ok {
+			s.raw = append(s.raw, float64(x))
+		}
 	}
 	v := float64(value)
 	s.Radius = radius
@@ -224,6 +332,15 @@ func score(r *eval.Record) (Score, error) {
 		}
 	}
 	return s, nil
+}
+
+func firstWithPrefix(names []string, prefix string) string {
+	for _, n := range names {
+		if strings.HasPrefix(n, prefix) {
+			return n
+		}
+	}
+	return ""
 }
 
 // bits lists bits per byte by language and source.
@@ -238,6 +355,11 @@ func bits(r *eval.Record) []Score {
 		}
 	}
 	slices.Sort(parts)
+	if r.Ravn.Primary == bitsPerCharacter {
+		s := Score{Set: Set{Name: r.Dataset, Task: r.Task, Language: Language(r.DatasetLanguages), Metric: bitsPerCharacter}, Part: "bits a character", Estimate: r.Ravn.Estimates[bitsPerCharacter], Warnings: r.Ravn.Warnings}
+		s.Radius, s.Seen, s.Checked = eval.Score(s.Estimate.Radius()), r.Ravn.Contamination.Share(), r.Ravn.Contamination != nil
+		return []Score{s}
+	}
 	var out []Score
 	for _, part := range parts {
 		s := Score{Set: Set{Name: r.Dataset, Task: r.Task, Metric: "bpb"}, Part: part, Estimate: r.Ravn.Estimates["bpb/"+part], Warnings: r.Ravn.Warnings}
@@ -363,6 +485,7 @@ func (t *Table) averageLanguage(row *Row, language string) *Cell {
 		}
 		if len(es) > 0 {
 			means, radii = append(means, stats.MeanOf(es)), append(radii, stats.Mean(rs))
+			row.Tasks[language+"/"+task] = &Cell{Estimate: means[len(means)-1], Radius: eval.Score(radii[len(radii)-1])}
 		}
 	}
 	if len(means) == 0 || t.Compatible && len(c.Missing) > 0 {

@@ -52,7 +52,7 @@ func (t *Table) mainTable(b *strings.Builder) {
 		}
 		cells := []string{"–", name}
 		for _, column := range columns {
-			if c, ok := row.column(column); ok {
+			if c, ok := row.Column(column); ok {
 				cells = append(cells, plusMinus(c[0], c[1]))
 			} else {
 				cells = append(cells, "–")
@@ -241,7 +241,7 @@ func (t *Table) CSV() ([]byte, error) {
 		for i := range t.Published.Rows {
 			p := &t.Published.Rows[i]
 			for _, column := range append([]string{Overall}, t.Languages...) {
-				if c, ok := p.column(column); ok {
+				if c, ok := p.Column(column); ok {
 					w.Write([]string{p.Model, "–", "published", column, "", column, "", number(c[0]), "", "", number(c[1]), "", "", t.Published.Mark})
 				}
 			}

@@ -23,8 +23,8 @@ type PublishedRow struct {
 	Note      string     `yaml:"note" json:"note,omitempty"`
 }
 
-// column is the cell of a language; ok is false where the table has none.
-func (r *PublishedRow) column(language string) (cell [2]float64, ok bool) {
+// Column is the cell of a language; ok is false where the table has none.
+func (r *PublishedRow) Column(language string) (cell [2]float64, ok bool) {
 	switch language {
 	case Overall:
 		return r.Overall, true

@@ -6,22 +6,25 @@ import (
 	"ravn/eval"
 	"ravn/internal/atomicfile"
 	"ravn/leaderboard"
+	"ravn/run"
+	"ravn/web"
 	"ravn/workflow"
 )
 
 // LeaderboardCmd makes a table of records.
 type LeaderboardCmd struct {
 	Records    []string `arg:"" help:"Files of records, or run folders."`
-	Format     string   `enum:"markdown,json,csv" default:"markdown" help:"markdown, json or csv."`
+	Format     string   `enum:"markdown,json,csv,html" default:"markdown" help:"markdown, json, csv, or html: one page that loads nothing, sortable, with intervals drawn."`
 	JSON       bool     `name:"json" help:"The same as --format json."`
 	Compatible bool     `help:"Round and average as ScandEval's leaderboard of January 2024 did."`
 	Published  bool     `help:"Add the five rows of the Munin announcement, marked as published and not re-run."`
+	Title      string   `default:"Leaderboard" help:"Of the page."`
 	Out        string   `help:"Write to this file instead of standard output."`
 }
 
 // Help is shown under --help.
 func (c *LeaderboardCmd) Help() string {
-	return "Example:\n  ravn leaderboard runs/quickstart --published"
+	return "Reads records of ravn, ScandEval from version 9 on and EuroEval, old and new, together.\n\nExamples:\n  ravn leaderboard runs/quickstart --published\n  ravn leaderboard records.jsonl scandeval_benchmark_results.jsonl --format html --out board.html"
 }
 
 // Run reads, averages and prints.
@@ -51,6 +54,8 @@ func (c *LeaderboardCmd) Run(s *Streams) error {
 		text, err = t.JSON()
 	case c.Format == "csv":
 		text, err = t.CSV()
+	case c.Format == "html":
+		text, err = web.Leaderboard(t, web.BoardOptions{Title: c.Title, Version: run.Version()})
 	default:
 		text = []byte(t.Markdown())
 	}

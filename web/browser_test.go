@@ -1,0 +1,170 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	cdpruntime "github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// browser starts Chromium, or skips the test.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	path := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+		if p, err := exec.LookPath(name); err == nil {
+			path = p
+			break
+		}
+	}
+	if path == "" {
+		t.Skip("no Chromium here (Debian: apt-get install chromium): the page is not tried in a browser")
+	}
+	o := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-dev-shm-usage", true), chromedp.WSURLReadTimeout(60*time.Second))
+	ctx, stop := chromedp.NewExecAllocator(context.Background(), o...)
+	t.Cleanup(stop)
+	ctx, stop = chromedp.NewContext(ctx)
+	t.Cleanup(stop)
+	ctx, stop = context.WithTimeout(ctx, 3*time.Minute)
+	t.Cleanup(stop)
+	return ctx
+}
+
+// screenshots are written to the folder that RAVN_SCREENSHOTS names, for people to look at.
+func screenshot(t *testing.T, name string) chromedp.Action {
+	return chromedp.ActionFunc(func(ctx context.Context) error {
+		dir := os.Getenv("RAVN_SCREENSHOTS")
+		if dir == "" {
+			return nil
+		}
+		var png []byte
+		if err := chromedp.CaptureScreenshot(&png).Do(ctx); err != nil {
+			return err
+		}
+		t.Logf("screenshot %s", name)
+		return os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644)
+	})
+}
+
+const shownRows = `Array.from(document.querySelectorAll('.board tbody tr')).filter(r => !r.hidden)`
+
+// The page of 200 models on 26 data sets in a real browser: sorted, filtered, by mouse and by keyboard, in both themes
+// and at a phone's width.
+func TestLeaderboardInChromium(t *testing.T) {
+	ctx := browser(t)
+	file := filepath.Join(t.TempDir(), "board.html")
+	if err := os.WriteFile(file, []byte(boardPage(t, 200)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var problems []string
+	chromedp.ListenTarget(ctx, func(ev any) {
+		switch e := ev.(type) {
+		case *cdpruntime.EventExceptionThrown:
+			problems = append(problems, e.ExceptionDetails.Error())
+		case *cdpruntime.EventConsoleAPICalled:
+			if e.Type == cdpruntime.APITypeError {
+				problems = append(problems, fmt.Sprint(e.Args))
+			}
+		}
+	})
+	eval := func(js string, dst any) chromedp.Action { return chromedp.Evaluate(js, dst) }
+	run := func(actions ...chromedp.Action) {
+		t.Helper()
+		c, stop := context.WithTimeout(ctx, time.Minute)
+		defer stop()
+		if err := chromedp.Run(c, actions...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(what, js string, want any) {
+		t.Helper()
+		var got any
+		run(eval(js, &got))
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: got %v, want %v", what, got, want)
+		}
+	}
+	light := func(mode string) chromedp.Action {
+		return emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: mode}})
+	}
+	if err := chromedp.Run(ctx); err != nil { // starts the browser, which lives as long as this context
+		t.Fatalf("Chromium does not start: %v", err)
+	}
+	run(light("light"), chromedp.EmulateViewport(1360, 900), chromedp.Navigate("file://"+file), chromedp.WaitVisible("#count", chromedp.ByQuery))
+	expect("rows", `document.getElementById('count').textContent`, "205 of 205 rows")
+	expect("columns of the averages", `Array.from(document.querySelectorAll('thead th')).filter(h => h.offsetWidth).map(h => h.textContent).join()`, "Rank,Model,Size,Overall,Danish,Norwegian,Swedish,Rank score")
+	expect("points", `document.querySelectorAll('#scatter a[tabindex]').length`, 200)
+	run(screenshot(t, "light"))
+
+	// Sorting by a click, then the other way round; what is missing stays below.
+	column := func(i int) string {
+		return shownRows + fmt.Sprintf(`.map(r => r.cells[%d].dataset.v).filter(v => v !== undefined).map(Number)`, i)
+	}
+	sorted := func(i int, sign string) string {
+		return `(v => v.every((x, i) => i === 0 || ` + sign + `*(v[i-1]-x) >= 0))(` + column(i) + `)`
+	}
+	run(chromedp.Click(`thead th:nth-child(5) button`, chromedp.ByQuery))
+	expect("sorted by Danish", sorted(4, "1"), true)
+	expect("said so", `document.querySelector('thead th:nth-child(5)').getAttribute('aria-sort')`, "descending")
+	// By keyboard: Enter on the focused head.
+	run(chromedp.SendKeys(`thead th:nth-child(5) button`, kb.Enter, chromedp.ByQuery))
+	expect("the other way", sorted(4, "-1"), true)
+	expect("missing stays below", `(r => r[r.length-1].cells[4].dataset.v === undefined || !r.some(x => x.cells[4].dataset.v === undefined))(`+shownRows+`)`, true)
+	var took float64
+	run(eval(`(b => { let t = performance.now(); b.click(); document.body.offsetHeight; return performance.now() - t; })(document.querySelector('thead th:nth-child(4) button'))`, &took))
+	t.Logf("sorting 205 rows and laying them out: %.0f ms", took)
+
+	// A language's tasks and data sets.
+	run(chromedp.Click(`input[name=view][value=g2]`, chromedp.ByQuery))
+	expect("columns of Norwegian", `Array.from(document.querySelectorAll('thead th')).filter(h => h.offsetWidth).length`, 3+10+3) // ten data sets, three tasks of two
+	run(screenshot(t, "light-norwegian"), chromedp.Click(`input[name=view][value=g0]`, chromedp.ByQuery))
+
+	// Filters.
+	set := func(id, value string) chromedp.Action {
+		return eval(fmt.Sprintf(`(e => { e.value = %q; e.dispatchEvent(new Event('input', {bubbles: true})); })(document.getElementById(%q))`, value, id), nil)
+	}
+	run(set("size", "1e9,4e9"))
+	expect("sizes", shownRows+`.every(r => r.dataset.p >= 1e9 && r.dataset.p < 4e9) && `+shownRows+`.length > 10`, true)
+	run(set("size", ""), chromedp.SendKeys("#find", "munin", chromedp.ByQuery))
+	expect("found", shownRows+`.map(r => r.querySelector('.name').textContent).join()`, "danish-foundation-models/munin-7b-alpha")
+	expect("nothing to draw", `document.getElementById('scatter').textContent`, "Nothing to draw.")
+	run(set("find", "raven-00"), chromedp.Click("#clean", chromedp.ByQuery))
+	expect("clean", shownRows+`.length`, 9) // one of ten saw a data set in training
+	expect("points of the rows shown", `document.querySelectorAll('#scatter a[tabindex]').length`, 9)
+
+	// The scatter by keyboard.
+	run(eval(`document.querySelector('#scatter a[tabindex="0"]').focus()`, nil), chromedp.KeyEvent(kb.ArrowRight), chromedp.KeyEvent(kb.ArrowRight))
+	expect("the third point is named", `document.getElementById('pointed').textContent === document.activeElement.getAttribute('aria-label') && document.activeElement === document.querySelectorAll('#scatter a[tabindex]')[2]`, true)
+	run(chromedp.KeyEvent(kb.Enter))
+	expect("its row is shown", `document.querySelectorAll('tr.target').length`, 1)
+	run(chromedp.Click("#clean", chromedp.ByQuery), set("find", ""))
+
+	// Themes: the system's, and the button's against it.
+	background := `getComputedStyle(document.body).backgroundColor`
+	expect("light", background, "rgb(251, 250, 247)")
+	run(light("dark"))
+	expect("dark", background, "rgb(20, 23, 27)")
+	run(screenshot(t, "dark"), eval(`document.getElementById('against').scrollIntoView()`, nil), screenshot(t, "dark-scatter"))
+	run(chromedp.Click("#theme", chromedp.ByQuery))
+	expect("light by the button", background, "rgb(251, 250, 247)")
+	run(chromedp.Click("#theme", chromedp.ByQuery), light("light"), chromedp.Click("#theme", chromedp.ByQuery))
+
+	// A phone: the page does not move sideways, the table does.
+	run(chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile), chromedp.Reload(), chromedp.WaitVisible("#count", chromedp.ByQuery))
+	expect("no sideways scrolling", `document.documentElement.scrollWidth <= innerWidth`, true)
+	expect("the table scrolls", `(b => b.scrollWidth > b.clientWidth)(document.querySelector('.boardbox'))`, true)
+	run(screenshot(t, "phone"), eval(`document.getElementById('table').scrollIntoView()`, nil), screenshot(t, "phone-table"),
+		eval(`document.getElementById('against').scrollIntoView()`, nil), screenshot(t, "phone-scatter"))
+	if len(problems) > 0 {
+		t.Errorf("the browser complains: %s", strings.Join(problems, "\n"))
+	}
+}
