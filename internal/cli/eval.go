@@ -161,7 +161,7 @@ func (c *EvalRunCmd) evaluate(ctx context.Context, s *Streams, m eval.Model, d *
 	if c.Against != "" {
 		o.Seen, o.SeenAgainst = workflow.SeenItems(c.Against, d)
 	}
-	if m.Info().Kind == "local" || m.Info().Kind == "endpoint" {
+	if strings.HasPrefix(m.Info().Kind, "local") || m.Info().Kind == "endpoint" {
 		file := c.beside("-answers", fileName(m.Info().Name), d.Name+".jsonl")
 		if c.Fresh {
 			if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
