@@ -21,6 +21,7 @@ type level struct {
 	expSum     func(x []float32, max float32) float32
 	mulScale   func(dst, x, w []float32, a float32)
 	dot3       func(x, y, z []float32) float32
+	mulSub     func(dst, x []float32, a float32)
 	normBack   func(dx, dw, dout, x, w []float32, r, a float32)
 	rotate     func(x1, x2, cos, sin []float32, sign float32)
 	swiglu     func(out, gate, up []float32)
@@ -44,6 +45,7 @@ var portable = level{
 	expSum:     expSumGeneric,
 	mulScale:   mulScaleGeneric,
 	dot3:       dot3Generic,
+	mulSub:     mulSubGeneric,
 	normBack:   normBackGeneric,
 	rotate:     rotateGeneric,
 	swiglu:     swigluGeneric,

@@ -46,6 +46,12 @@ func Softmax(x []float32) {
 	active.scale(x, float32(1/sum))
 }
 
+// SoftmaxBackward turns dp, the gradient of the probabilities p, into that of their logits: p (dp - the sum of p dp).
+func SoftmaxBackward(dp, p []float32) {
+	check(len(dp) == len(p), "SoftmaxBackward: lengths differ")
+	active.mulSub(dp, p, active.dot(p, dp))
+}
+
 // LogSoftmax writes the logarithms of the probabilities to dst, which may be logits.
 func LogSoftmax(dst, logits []float32) {
 	check(len(dst) == len(logits), "LogSoftmax: lengths differ")

@@ -35,6 +35,9 @@ func expSumAVX2(x []float32, max float32) float32
 func mulScaleAVX2(dst []float32, x []float32, w []float32, a float32)
 
 //go:noescape
+func mulSubAVX2(dst []float32, x []float32, a float32)
+
+//go:noescape
 func normBackAVX2(dx []float32, dw []float32, dout []float32, x []float32, w []float32, r float32, a float32)
 
 //go:noescape
@@ -61,6 +64,7 @@ func vectorsAVX2(l *level) {
 	l.expSub = expSubAVX2
 	l.expSum = expSumAVX2
 	l.mulScale = mulScaleAVX2
+	l.mulSub = mulSubAVX2
 	l.normBack = normBackAVX2
 	l.rotate = rotateAVX2
 	l.swiglu = swigluAVX2
@@ -99,6 +103,9 @@ func expSumAVX512(x []float32, max float32) float32
 func mulScaleAVX512(dst []float32, x []float32, w []float32, a float32)
 
 //go:noescape
+func mulSubAVX512(dst []float32, x []float32, a float32)
+
+//go:noescape
 func normBackAVX512(dx []float32, dw []float32, dout []float32, x []float32, w []float32, r float32, a float32)
 
 //go:noescape
@@ -125,6 +132,7 @@ func vectorsAVX512(l *level) {
 	l.expSub = expSubAVX512
 	l.expSum = expSumAVX512
 	l.mulScale = mulScaleAVX512
+	l.mulSub = mulSubAVX512
 	l.normBack = normBackAVX512
 	l.rotate = rotateAVX512
 	l.swiglu = swigluAVX512

@@ -97,6 +97,13 @@ func sumSquaresGeneric(x []float32) float64 {
 	return a[0]
 }
 
+func mulSubGeneric(dst, x []float32, a float32) {
+	x = x[:len(dst)]
+	for i := range dst {
+		dst[i] = x[i] * (dst[i] - a)
+	}
+}
+
 func mulScaleGeneric(dst, x, w []float32, a float32) {
 	x, w = x[:len(dst)], w[:len(dst)]
 	for i := range dst {

@@ -31,6 +31,7 @@ var vectorCases = []vectorCase{
 	{"expSub", 2, func(l *level, in [][]float32) float64 { return float64(l.expSub(in[0], in[1], 1.5)) }, 4, true},
 	{"expSum", 1, func(l *level, in [][]float32) float64 { return float64(l.expSum(in[0], 1.5)) }, 4, true},
 	{"mulScale", 3, func(l *level, in [][]float32) float64 { l.mulScale(in[0], in[1], in[2], 0.3); return 0 }, 0, false},
+	{"mulSub", 2, func(l *level, in [][]float32) float64 { l.mulSub(in[0], in[1], 1.7); return 0 }, 0, false},
 	{"normBack", 5, func(l *level, in [][]float32) float64 {
 		l.normBack(in[0], in[1], in[2], in[3], in[4], 0.7, -0.4)
 		return 0

@@ -150,6 +150,14 @@ func TestSoftmaxAndLogSoftmax(t *testing.T) {
 	LogSoftmax(nil, nil)
 }
 
+// The gradient of e/(e+e^2+e^3) and so on for dp = (1, 0, 0): p1 - p1^2, -p1 p2, -p1 p3.
+func TestSoftmaxBackward(t *testing.T) {
+	p, dp := []float32{0.09003057, 0.24472847, 0.66524096}, []float32{1, 0, 0}
+	SoftmaxBackward(dp, p)
+	want := []float64{0.08192507, -0.02203304, -0.05989202}
+	near(t, "gradient", dp, func(i int) float64 { return want[i] }, 1e-7)
+}
+
 func TestAdamW(t *testing.T) {
 	const n = 40
 	w, g, m, v := random(1, n), random(2, n), random(3, n), random(4, n)

@@ -10,7 +10,8 @@ const queryBlock = 64
 
 // valueBlock is how many keys one product of probabilities and values sums over. Blocks begin at multiples of it,
 // counted from the sequence's beginning, and within one kernel.MatMul sums in order (it cuts sums longer than 384
-// itself, at places that depend on their length). Keys that a query does not see add nothing, so the sum for a query is
+// itself, at places that depend on their length; with bfloat16 it sums in pairs, so that there a window makes the cut
+// matter, which in training is always at multiples of queryBlock). Keys that a query does not see add nothing, so the sum for a query is
 // the same however the queries before and after it were cut.
 const valueBlock = 256
 
@@ -65,6 +66,20 @@ func (m keys) transposed(p, k int) kernel.Mat {
 type scratch struct {
 	scores []float32 // (rows, keys): scores, then probabilities
 	dscore []float32 // the same, for the way back
+	half   bool      // products round their operands to bfloat16
+}
+
+// matMul is kernel.MatMul in the precision of the engine, in this thread alone.
+func (s *scratch) matMul(c []float32, ldc int, a, b kernel.Mat, m, n, k int, add bool) {
+	if s.half {
+		kernel.MatMulBF16(nil, c, ldc, halfOf(a), halfOf(b), m, n, k, add)
+		return
+	}
+	kernel.MatMul(nil, c, ldc, a, b, m, n, k, add)
+}
+
+func halfOf(a kernel.Mat) kernel.Half {
+	return kernel.Half{F32: a.Data, Stride: a.Stride, Trans: a.Trans}
 }
 
 // fit makes room for n scores, and for their gradients when backward.
@@ -90,7 +105,7 @@ func (s *shape) firstKey(i int) int {
 func (s *shape) probabilities(sc *scratch, q kernel.Mat, k keys, head, group, from, to int) (first, width int) {
 	first = s.firstKey(from)
 	width = to - first
-	kernel.MatMul(nil, sc.scores, width, q, k.transposed(first, head), group*(to-from), width, s.D, false)
+	sc.matMul(sc.scores, width, q, k.transposed(first, head), group*(to-from), width, s.D, false)
 	for i := from; i < to; i++ {
 		low := s.firstKey(i)
 		for g := range group {
@@ -128,7 +143,7 @@ func (s *shape) values(out []float32, stride int, sc *scratch, v keys, head, row
 	for at := 0; at < width; {
 		n := min(width-at, valueBlock-(first+at)%valueBlock)
 		p := kernel.Mat{Data: sc.scores[at:], Stride: width}
-		kernel.MatMul(nil, out, stride, p, v.from(first+at, head), rows, s.D, n, at > 0)
+		sc.matMul(out, stride, p, v.from(first+at, head), rows, s.D, n, at > 0)
 		at += n
 	}
 }
@@ -154,28 +169,19 @@ func (s *shape) attendBackward(sc *scratch, dqkv, dout, qkv []float32, seg segme
 			do := kernel.Mat{Data: dout[row*s.Q+h:], Stride: s.Q}
 			first, width := s.probabilities(sc, q, k, head, 1, from, to)
 			p := kernel.Mat{Data: sc.scores, Stride: width, Trans: true}
-			kernel.MatMul(nil, dv[first*s.QKV:], s.QKV, p, do, width, s.D, to-from, true)
+			sc.matMul(dv[first*s.QKV:], s.QKV, p, do, width, s.D, to-from, true)
 
-			kernel.MatMul(nil, sc.dscore, width, do, v.transposed(first, head), to-from, width, s.D, false)
+			sc.matMul(sc.dscore, width, do, v.transposed(first, head), to-from, width, s.D, false)
 			for i := from; i < to; i++ {
 				low, high, at := s.firstKey(i)-first, i+1-first, (i-from)*width
-				softmaxBackward(sc.dscore[at+low:at+high], sc.scores[at+low:at+high])
+				kernel.SoftmaxBackward(sc.dscore[at+low:at+high], sc.scores[at+low:at+high])
 				clear(sc.dscore[at : at+low])
 				clear(sc.dscore[at+high : at+width])
 			}
 			ds := kernel.Mat{Data: sc.dscore, Stride: width}
-			kernel.MatMul(nil, dqkv[row*s.QKV+h:], s.QKV, ds, k.from(first, head), to-from, s.D, width, false)
+			sc.matMul(dqkv[row*s.QKV+h:], s.QKV, ds, k.from(first, head), to-from, s.D, width, false)
 			ds.Trans = true
-			kernel.MatMul(nil, dk[first*s.QKV:], s.QKV, ds, q, width, s.D, to-from, true)
+			sc.matMul(dk[first*s.QKV:], s.QKV, ds, q, width, s.D, to-from, true)
 		}
-	}
-}
-
-// softmaxBackward turns dp, the gradient of probabilities p, into that of their scores: p * (dp - the sum of p * dp).
-func softmaxBackward(dp, p []float32) {
-	delta := kernel.Dot(p, dp)
-	p = p[:len(dp)]
-	for i, x := range dp {
-		dp[i] = p[i] * (x - delta)
 	}
 }

@@ -22,7 +22,7 @@ type Options struct {
 	MaxTokens int         // most tokens of a batch, B*T; memory is planned for it; 0 leaves only sessions, and needs Inference
 	MaxRow    int         // longest row of a batch, T; 0 is the smaller of MaxTokens and max_position_embeddings
 	Inference bool        // without gradients and moments
-	Precision model.DType // of the operands of products with weights, in training and Loss: F32 (or empty), or BF16; all else is float32
+	Precision model.DType // of the operands of products, in training and Loss: F32 (or empty), or BF16; all else is float32
 	ZLoss     float32     // weight of log²Z in what training minimises; losses that are returned do not hold it
 	Recompute bool        // keep only the input of each block and compute the rest again on the way back: the same bits, less memory, a third more work
 
@@ -109,22 +109,24 @@ func (e *Engine) plan() (err error) {
 	e.work.half = e.o.Precision == model.BF16
 	e.work.spans = make([]span, 0, rows)
 	e.segments = make([]segment, 0, rows)
-	e.nll = make([]float32, rows)
+	e.nll = floats(rows)
 	e.head = newHead(e.shape, rows, !e.o.Inference)
 	e.ropes.upTo(min(e.o.MaxRow, e.maxPos))
 	scores := e.scores(e.o.MaxRow)
 	for range cap(e.work.scratch) {
 		sc := <-e.work.scratch
 		sc.fit(scores, !e.o.Inference)
+		sc.half = e.work.half
 		e.work.scratch <- sc
 	}
 	if e.o.Inference {
-		e.stream, e.qkv, e.att, e.gu = make([]float32, rows*e.C), make([]float32, rows*e.QKV), make([]float32, rows*e.Q), make([]float32, rows*2*e.F)
+		e.stream, e.qkv, e.att, e.gu = floats(rows*e.C), floats(rows*e.QKV), floats(rows*e.Q), floats(rows*2*e.F)
 		return nil
 	}
 	if e.train, err = e.newTraining(rows); err != nil {
 		return err
 	}
+	collapse(e.params)
 	k := &e.train.kept[0]
 	e.stream, e.qkv, e.att, e.gu = k.in, k.qkv, k.att, k.gu
 	return nil

@@ -12,7 +12,7 @@ const rowsTask = 16
 type work struct {
 	*shape
 	pool *kernel.Pool // nil runs everything in the caller
-	half bool         // products with weights round their operands to bfloat16
+	half bool         // products round their operands to bfloat16
 	n    int          // rows in use
 
 	pos     []int32
@@ -38,7 +38,7 @@ type work struct {
 
 // newWork allocates buffers for rows of s. Those that training keeps for each layer are left to it.
 func newWork(s *shape, rows, threads int) *work {
-	w := &work{shape: s, xn: make([]float32, rows*s.C), rstd: make([]float32, rows), act: make([]float32, rows*s.F), pos: make([]int32, rows)}
+	w := &work{shape: s, xn: floats(rows * s.C), rstd: floats(rows), act: floats(rows * s.F), pos: make([]int32, rows)}
 	w.scratch = make(chan *scratch, threads)
 	for range threads {
 		w.scratch <- &scratch{}

@@ -25,11 +25,11 @@ type head struct {
 func newHead(s *shape, rows int, train bool) *head {
 	r := min(rows, headRows)
 	h := &head{
-		scored: make([]int32, 0, rows), x: make([]float32, r*s.C), xn: make([]float32, r*s.C), rstd: make([]float32, r),
-		logits: make([]float32, r*s.V), target: make([]int32, r), nll: make([]float32, r), at: make([]float32, r),
+		scored: make([]int32, 0, rows), x: floats(r * s.C), xn: floats(r * s.C), rstd: floats(r),
+		logits: floats(r * s.V), target: make([]int32, r), nll: floats(r), at: floats(r),
 	}
 	if train {
-		h.dx = make([]float32, r*s.C)
+		h.dx = floats(r * s.C)
 	}
 	return h
 }

@@ -25,6 +25,5 @@ func (w *work) matMul(c []float32, ldc int, a, b kernel.Mat, m, n, k int, add bo
 		kernel.MatMul(w.pool, c, ldc, a, b, m, n, k, add)
 		return
 	}
-	x, y := kernel.Half{F32: a.Data, Stride: a.Stride, Trans: a.Trans}, kernel.Half{F32: b.Data, Stride: b.Stride, Trans: b.Trans}
-	kernel.MatMulBF16(w.pool, c, ldc, x, y, m, n, k, add)
+	kernel.MatMulBF16(w.pool, c, ldc, halfOf(a), halfOf(b), m, n, k, add)
 }

@@ -125,8 +125,9 @@ func TestAgainstReference(t *testing.T) {
 //
 // A bfloat16 is off by a 2^-9th at most, 0.1 % in the mean square, and so is each of the two operands of a product; such
 // errors are independent, so that a sum of products is off by 0.16 % of its size, whatever its length. A gradient has
-// passed some ten products one after the other, whose errors add up as squares: about 1 % of a tensor's norm at most 3 %
-// are allowed. A wrong term shows as 10 % or more.
+// passed some ten products one after the other, whose errors add up as squares, and that of queries and keys is a
+// difference of the gradients of probabilities: 1 to 3 % of a tensor's norm; 5 % are allowed. A wrong term shows as 10 %
+// or more.
 func TestBF16AgainstReference(t *testing.T) {
 	for _, v := range variants() {
 		t.Run(v.name, func(t *testing.T) {
@@ -162,7 +163,7 @@ func TestBF16AgainstReference(t *testing.T) {
 					off += d * d
 					size += r.Grads()[i] * r.Grads()[i]
 				}
-				if off, size = math.Sqrt(off), math.Sqrt(size); !(off <= 0.03*size+1e-6) {
+				if off, size = math.Sqrt(off), math.Sqrt(size); !(off <= 0.05*size+1e-6) {
 					t.Errorf("gradient of %s: off by %.2g, its norm is %.2g", p.Name, off, size)
 				}
 			}

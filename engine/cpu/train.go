@@ -34,20 +34,20 @@ type training struct {
 
 func (e *Engine) newTraining(rows int) (*training, error) {
 	t := &training{
-		grads: make([]float32, len(e.params)), m: make([]float32, len(e.params)), v: make([]float32, len(e.params)),
-		kept: make([]kept, e.L), out: make([]float32, rows*e.C),
-		dx: make([]float32, rows*e.C), dxn: make([]float32, rows*e.C), dqkv: make([]float32, rows*e.QKV),
-		datt: make([]float32, rows*e.Q), dgu: make([]float32, rows*2*e.F), dact: make([]float32, rows*e.F),
+		grads: floats(len(e.params)), m: floats(len(e.params)), v: floats(len(e.params)),
+		kept: make([]kept, e.L), out: floats(rows * e.C),
+		dx: floats(rows * e.C), dxn: floats(rows * e.C), dqkv: floats(rows * e.QKV),
+		datt: floats(rows * e.Q), dgu: floats(rows * 2 * e.F), dact: floats(rows * e.F),
 	}
 	for l := range t.kept {
 		k := &t.kept[l]
 		if l > 0 && e.o.Recompute {
 			*k = t.kept[0]
 		} else {
-			k.mid, k.qkv = make([]float32, rows*e.C), make([]float32, rows*e.QKV)
-			k.att, k.gu = make([]float32, rows*e.Q), make([]float32, rows*2*e.F)
+			k.mid, k.qkv = floats(rows*e.C), floats(rows*e.QKV)
+			k.att, k.gu = floats(rows*e.Q), floats(rows*2*e.F)
 		}
-		k.in = make([]float32, rows*e.C)
+		k.in = floats(rows * e.C)
 	}
 	var err error
 	t.g, err = view(e.config, t.grads)

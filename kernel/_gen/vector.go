@@ -464,6 +464,17 @@ var vectorRoutines = []struct {
 		})
 		r.end()
 	}},
+	{"mulSub", "", []string{"dst []", "x []", "a float32"}, func(r *routine) {
+		r.scalar("a", 6)
+		r.loops(2, func(int) {
+			r.load("dst", 0)
+			r.load("x", 1)
+			r.do("VSUBPS", single(6), v(0), v(0))
+			r.do("VMULPS", v(1), v(0), v(0))
+			r.store(0, "dst")
+		})
+		r.end()
+	}},
 	{"normBack", "", []string{"dx []", "dw []", "dout []", "x []", "w []", "r float32", "a float32"}, func(r *routine) {
 		r.scalar("r", 5)
 		r.scalar("a", 6)
