@@ -120,6 +120,7 @@ type builder struct {
 //	Out/removed/NAME.jsonl.zst    removed documents with the reason in their metadata, where there are any
 //	Out/documents.parquet         the ledger: one Row a document
 //	Out/summary.json              the Summary
+//	Out/decontamination.json      its Benchmarks alone, where there are any
 //
 // The folder appears whole or not at all. Sections are read in order, documents within them too. First every document is
 // read and examined, Workers at a time, into shards in the folder Out.work; then the comparers work on what was
@@ -231,7 +232,7 @@ func checkName(name string) error {
 }
 
 // ours are the names that Build writes.
-var ours = map[string]bool{"sections": true, "heldout": true, "removed": true, "documents.parquet": true, "summary.json": true}
+var ours = map[string]bool{"sections": true, "heldout": true, "removed": true, "documents.parquet": true, "summary.json": true, "decontamination.json": true}
 
 // checkOut refuses a folder that holds something else, which replacing it would lose.
 func checkOut(dir string) error {

@@ -230,7 +230,7 @@ func TestWorkersDoNotMatter(t *testing.T) {
 		got := hashTree(t, out)
 		if want == "" {
 			want = got
-			if n := strings.Count(got, "\n"); n != 3+2+1+1+1 { // sections, heldout (all of c is the same as a), removed, ledger, summary
+			if n := strings.Count(got, "\n"); n != 3+2+1+1+1+1 { // sections, heldout (all of c is the same as a), removed, ledger, summary, decontamination
 				t.Errorf("%d files:\n%s", n, got)
 			}
 		}

@@ -54,7 +54,16 @@ func (b *builder) write(ctx context.Context, tmp string) (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := s.marshal()
+	if len(s.Benchmarks) > 0 {
+		data, err := marshal(s.Benchmarks)
+		if err != nil {
+			return nil, err
+		}
+		if err := atomicfile.WriteFile(filepath.Join(tmp, "decontamination.json"), data); err != nil {
+			return nil, err
+		}
+	}
+	data, err := marshal(s)
 	if err != nil {
 		return nil, err
 	}

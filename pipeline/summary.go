@@ -66,6 +66,7 @@ type BenchmarkOverlap struct {
 	Checked  int                       `json:"checked"`  // of them long enough to be looked for
 	Hit      int                       `json:"hit"`      // of them found: whole, or by n-grams
 	Whole    int                       `json:"whole"`    // of Hit, those with a passage found word for word
+	NGrams   int                       `json:"ngrams"`   // different n-grams of the items found, in the document that has most of each
 	Sections map[string]SectionOverlap `json:"sections"` // by section with hits
 
 	Documents []string  `json:"documents"` // SECTION/ID, in order
@@ -232,12 +233,12 @@ func ReadSummary(path string) (*Summary, error) {
 	return s, nil
 }
 
-func (s *Summary) marshal() ([]byte, error) {
+func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	if err := e.Encode(s); err != nil {
+	if err := e.Encode(v); err != nil {
 		return nil, fmt.Errorf("pipeline: summary: %w", err)
 	}
 	return b.Bytes(), nil

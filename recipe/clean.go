@@ -12,17 +12,28 @@ import (
 
 // Cleaning says which stages documents pass, and with what parameters.
 type Cleaning struct {
-	Filters  Filters `yaml:"filters,omitempty"` // presets of rules on scores, one or a list; each document's scores are kept whether there are any or not
-	Unicode  bool    `yaml:"unicode"`           // mend characters that were read in the wrong encoding, control characters, line ends; Unicode NFC
-	PII      PII     `yaml:"pii,omitempty"`     // personal data of fixed form; counted in any case
-	Near     Near    `yaml:"near,omitempty"`    // near copies, beside the exact ones that dedup removes
-	MemoryMB int     `yaml:"memory_mb"`         // that the corpus stage may use for texts on their way and for sorting; does not change the result
+	Filters  Filters  `yaml:"filters,omitempty"`  // presets of rules on scores, one or a list; each document's scores are kept whether there are any or not
+	Unicode  bool     `yaml:"unicode"`            // mend characters that were read in the wrong encoding, control characters, line ends; Unicode NFC
+	PII      PII      `yaml:"pii,omitempty"`      // personal data of fixed form; counted in any case
+	Language Language `yaml:"language,omitempty"` // what language each document is in; found out in any case
+	Near     Near     `yaml:"near,omitempty"`     // near copies, beside the exact ones that dedup removes
+	Lines    Lines    `yaml:"lines,omitempty"`    // lines or paragraphs that stood in earlier documents
+	MemoryMB int      `yaml:"memory_mb"`          // that the corpus stage may use for texts on their way and for sorting; does not change the result
 }
 
 // PII says which personal data is masked.
 type PII struct {
 	Mask      []string `yaml:"mask,omitempty"`      // kinds: email, ip, cpr, phone, iban
 	Modulus11 bool     `yaml:"modulus11,omitempty"` // only Danish person numbers with the check digit in use until 2007
+}
+
+// Language says in which languages documents are kept.
+type Language struct {
+	Model    string   `yaml:"model,omitempty"`     // file made by ravn corpus langid train; the built-in model when left out
+	Keep     []string `yaml:"keep,omitempty"`      // codes; all when left out
+	MinScore float64  `yaml:"min_score,omitempty"` // probability from which a language counts as found; 0.3 is FineWeb-2's for Danish, of another model
+	Except   []string `yaml:"except,omitempty"`    // sections that are kept whatever they are in
+	Action   string   `yaml:"action,omitempty"`    // drop (default), mark
 }
 
 // Near says which documents are near copies and which of them is kept. Without a preset none is looked for.
@@ -36,6 +47,19 @@ type Near struct {
 	Keep      string   `yaml:"keep,omitempty"`      // first (default), longest, priority
 	Priority  []string `yaml:"priority,omitempty"`  // sections, the dearest first
 	Action    string   `yaml:"action,omitempty"`    // drop (default), mark
+}
+
+// Lines says what is taken out of documents because earlier ones have it. Without a unit nothing is.
+type Lines struct {
+	Unit          string   `yaml:"unit,omitempty"`           // line, paragraph
+	MinCharacters int      `yaml:"min_characters,omitempty"` // shorter ones stay
+	Except        []string `yaml:"except,omitempty"`         // sections that are neither changed nor compared with, such as law
+	MinWords      int      `yaml:"min_words,omitempty"`      // a document with fewer words left is removed
+}
+
+// Options are those of the stage.
+func (l *Lines) Options() dedup.LineOptions {
+	return dedup.LineOptions{Paragraphs: l.Unit == "paragraph", MinChars: l.MinCharacters, Except: l.Except, MinWords: l.MinWords}
 }
 
 // MinHash are the parameters, nil without a preset.
@@ -96,6 +120,18 @@ func (c *Cleaning) validate(bad func(string, ...any)) {
 		bad("data.near: %s", strings.TrimPrefix(err.Error(), "dedup: "))
 	} else if o.Near == nil && !reflect.ValueOf(c.Near).IsZero() {
 		bad("data.near has no preset (use one of %v)", dedup.Presets())
+	}
+	if u := c.Lines.Unit; u != "line" && u != "paragraph" && !reflect.ValueOf(c.Lines).IsZero() {
+		bad("data.lines.unit %q is unknown (line, paragraph)", u)
+	}
+	if err := c.Lines.Options().Validate(); err != nil {
+		bad("data.lines: %s", strings.TrimPrefix(err.Error(), "dedup: "))
+	}
+	if a := c.Language.Action; a != "" && a != "drop" && a != "mark" {
+		bad("data.language.action %q is unknown (drop, mark)", a)
+	}
+	if s := c.Language.MinScore; !(s >= 0 && s < 1) {
+		bad("data.language.min_score %g must lie in [0, 1)", s)
 	}
 	if a := c.Near.Action; a != "" && a != "drop" && a != "mark" {
 		bad("data.near.action %q is unknown (drop, mark)", a)

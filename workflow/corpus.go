@@ -15,6 +15,7 @@ import (
 	"ravn/pipeline/decontam"
 	"ravn/pipeline/dedup"
 	"ravn/pipeline/filter"
+	"ravn/pipeline/langid"
 	"ravn/recipe"
 	"ravn/rights"
 	"ravn/rights/register"
@@ -78,6 +79,11 @@ func (f *Flow) corpusInputs() (map[string]string, error) {
 			return nil, err
 		}
 		in = inputs(in, rights)
+	}
+	if d.Language.Model != "" {
+		if err := f.hashInto(in, d.Language.Model); err != nil {
+			return nil, err
+		}
 	}
 	for _, s := range d.Sources {
 		if err := f.hashInto(in, s.Path); err != nil {
@@ -175,6 +181,11 @@ func (f *Flow) judges() ([]pipeline.Stage, error) {
 		return nil, err
 	}
 	stages = append(stages, quality)
+	language, err := f.languageStage()
+	if err != nil {
+		return nil, err
+	}
+	stages = append(stages, language)
 	pii, err := clean.NewPII(clean.PIIOptions{Mask: d.PII.Mask, Modulus11: d.PII.Modulus11})
 	if err != nil {
 		return nil, err
@@ -186,6 +197,9 @@ func (f *Flow) judges() ([]pipeline.Stage, error) {
 			return nil, err
 		}
 		stages = append(stages, dedup.New(o))
+	}
+	if d.Lines.Unit != "" {
+		stages = append(stages, dedup.NewLines(d.Lines.Options()))
 	}
 	if len(d.Decontaminate.Against) == 0 {
 		return stages, nil
@@ -207,6 +221,25 @@ func (f *Flow) judges() ([]pipeline.Stage, error) {
 		return nil, err
 	}
 	return append(stages, stage), nil
+}
+
+// languageStage tells each document its language.
+func (f *Flow) languageStage() (pipeline.Stage, error) {
+	l := f.Recipe.Data.Language
+	m, err := langid.Builtin()
+	if l.Model != "" {
+		path, err := f.Recipe.Path(l.Model)
+		if err != nil {
+			return nil, err
+		}
+		if m, err = langid.Load(path); err != nil {
+			return nil, err
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return langid.NewStage(m, langid.Options{Keep: l.Keep, MinScore: l.MinScore, Except: l.Except, Mark: l.Action == "mark"})
 }
 
 // rightsStage removes documents whose licence does not allow what the recipe wants to do with the result.

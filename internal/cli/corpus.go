@@ -7,7 +7,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"sort"
+	"strings"
 
 	"ravn/pipeline"
 	"ravn/pipeline/filter"
@@ -18,6 +18,8 @@ import (
 type CorpusCmd struct {
 	Build CorpusBuildCmd `cmd:"" help:"Judge the documents of a recipe: kept, held out, removed, with a ledger."`
 	Stats CorpusStatsCmd `cmd:"" help:"Counts by section, licence and reason."`
+
+	Langid CorpusLangidCmd `cmd:"" help:"Tell languages apart: of texts, or train a model on your own."`
 }
 
 // CorpusBuildCmd runs the corpus stage of a recipe.
@@ -115,6 +117,11 @@ func corpusStats(s *Streams, dir string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
+	if sum.Total.In.Tokens == 0 {
+		if err := addTokens(sum, dir); err != nil {
+			return err
+		}
+	}
 	if asJSON {
 		return s.JSON(sum)
 	}
@@ -122,8 +129,48 @@ func corpusStats(s *Streams, dir string, asJSON bool) error {
 	return nil
 }
 
+// addTokens takes the tokens from the ledger, where they are counted when a tokenizer was trained on the corpus.
+func addTokens(sum *pipeline.Summary, dir string) error {
+	rows, err := pipeline.ReadLedger(filepath.Join(dir, "documents.parquet"))
+	if err != nil {
+		return err
+	}
+	at := map[string]*pipeline.SectionSummary{}
+	for i := range sum.Sections {
+		at[sum.Sections[i].Name] = &sum.Sections[i]
+	}
+	for _, r := range rows {
+		for _, x := range []*pipeline.SectionSummary{at[r.Section], &sum.Total} {
+			if x == nil {
+				continue
+			}
+			add := func(m map[string]pipeline.Count, k string) {
+				if c, ok := m[k]; ok {
+					c.Tokens += r.Tokens
+					m[k] = c
+				}
+			}
+			x.In.Tokens += r.Tokens
+			switch {
+			case r.Verdict == pipeline.VerdictDrop:
+				x.Removed.Tokens += r.Tokens
+				add(x.Reasons, r.Reason)
+				continue
+			case r.Split == pipeline.SplitHeldout:
+				x.Heldout.Tokens += r.Tokens
+			default:
+				x.Kept.Tokens += r.Tokens
+			}
+			add(x.Licenses, r.License)
+			add(x.Marks, r.Reason)
+			add(x.Detected, r.Detected)
+		}
+	}
+	return nil
+}
+
 func writeSummary(w io.Writer, sum *pipeline.Summary) {
-	fmt.Fprintf(w, "%-20s %-10s %-34s %10s %10s %10s %10s %14s\n", "section", "language", "licence", "in", "kept", "held out", "removed", "bytes kept")
+	fmt.Fprintf(w, "%-20s %-8s %-26s %8s %8s %8s %8s %13s %12s %12s %9s\n", "section", "language", "licence", "in", "kept", "held out", "removed", "bytes kept", "words", "tokens", "tokens/w.")
 	line := func(x pipeline.SectionSummary) {
 		license := x.License
 		if license == "" && len(x.Licenses) > 0 {
@@ -134,7 +181,12 @@ func writeSummary(w io.Writer, sum *pipeline.Summary) {
 				}
 			}
 		}
-		fmt.Fprintf(w, "%-20s %-10s %-34s %10d %10d %10d %10d %14d\n", x.Name, x.Language, license, x.In.Documents, x.Kept.Documents, x.Heldout.Documents, x.Removed.Documents, x.Kept.Bytes)
+		fertility := "-"
+		if x.Kept.Tokens > 0 && x.Kept.Words > 0 {
+			fertility = fmt.Sprintf("%.3f", float64(x.Kept.Tokens)/float64(x.Kept.Words))
+		}
+		fmt.Fprintf(w, "%-20s %-8s %-26s %8d %8d %8d %8d %13d %12d %12d %9s\n", x.Name, x.Language, license, x.In.Documents, x.Kept.Documents, x.Heldout.Documents,
+			x.Removed.Documents, x.Kept.Bytes, x.Kept.Words, x.Kept.Tokens, fertility)
 	}
 	for _, x := range sum.Sections {
 		line(x)
@@ -142,21 +194,53 @@ func writeSummary(w io.Writer, sum *pipeline.Summary) {
 	total := sum.Total
 	total.Name, total.License, total.Licenses = "all", "", nil
 	line(total)
-	var reasons []string
-	for r := range sum.Total.Reasons {
-		reasons = append(reasons, r)
+	counts := func(title string, m map[string]pipeline.Count) {
+		if len(m) == 0 {
+			return
+		}
+		fmt.Fprintf(w, "\n%s\n", title)
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			fmt.Fprintf(w, "  %-24s %8d documents %14d bytes %12d tokens\n", k, m[k].Documents, m[k].Bytes, m[k].Tokens)
+		}
 	}
-	sort.Strings(reasons)
 	fmt.Fprintf(w, "\nremoved, by reason\n")
-	for _, r := range reasons {
+	for _, r := range slices.Sorted(maps.Keys(sum.Total.Reasons)) {
 		fmt.Fprintf(w, "  %-24s %8d documents %14d bytes\n", r, sum.Total.Reasons[r].Documents, sum.Total.Reasons[r].Bytes)
+	}
+	counts("kept and held out, by licence", sum.Total.Licenses)
+	counts("kept with a mark", sum.Total.Marks)
+	counts("language that was found, kept and held out", sum.Total.Detected)
+	if len(sum.Total.Changes) > 0 {
+		fmt.Fprintf(w, "\nfound or changed in the texts\n")
+		for _, k := range slices.Sorted(maps.Keys(sum.Total.Changes)) {
+			fmt.Fprintf(w, "  %-24s %8d\n", k, sum.Total.Changes[k])
+		}
+	}
+	if c := sum.Total.Clusters; c.Clusters > 0 {
+		fmt.Fprintf(w, "\n%d documents are copies or near copies of each other, in %d clusters\n", c.Documents, c.Clusters)
+	}
+	if len(sum.Total.Lengths) > 0 {
+		fmt.Fprintf(w, "\nwords a document, kept and held out\n")
+		most := slices.Max(sum.Total.Lengths)
+		for i, n := range sum.Total.Lengths {
+			if n > 0 {
+				from := 0
+				if i > 0 {
+					from = 1 << (i - 1)
+				}
+				fmt.Fprintf(w, "  %8d to %8d %8d  %s\n", from, max(1<<i-1, 0), n, strings.Repeat("#", int(1+49*n/most)))
+			}
+		}
 	}
 	for _, b := range sum.Benchmarks {
 		what := "removed from the training text"
 		if b.Action == "mark" {
 			what = "left in the training text, its scores are marked"
 		}
-		fmt.Fprintf(w, "\n%s: %d of %d items found in %d documents (%s)\n", b.Name, b.Hit, b.Items, len(b.Documents), what)
+		fmt.Fprintf(w, "\n%s: %d of %d items found in %d documents, %d of them word for word (%s)\n", b.Name, b.Hit, b.Items, len(b.Documents), b.Whole, what)
+		for _, name := range slices.Sorted(maps.Keys(b.Sections)) {
+			fmt.Fprintf(w, "  %-24s %8d items %8d documents\n", name, b.Sections[name].Items, b.Sections[name].Documents)
+		}
 	}
 	for _, warning := range sum.Warnings {
 		fmt.Fprintf(w, "\nwarning: %s\n", warning)

@@ -384,6 +384,7 @@ func (s *Stage) Report() []pipeline.BenchmarkOverlap {
 				continue
 			}
 			r.Hit++
+			r.NGrams += f.ngrams
 			if f.whole {
 				r.Whole++
 			}
