@@ -27,6 +27,14 @@ var benchShapes = []struct {
 	{1024, 384, 2048, true, false},
 	{2048, 384, 8192, false, false},
 	{8192, 384, 2048, true, false},
+	{2048, 2816, 512, false, true}, // 56M parameters
+	{2048, 512, 1408, false, true},
+	{2816, 512, 2048, true, false},
+	{256, 32000, 512, false, true},
+	{32000, 512, 256, true, false},
+	{1024, 5632, 1024, false, true}, // 246M parameters
+	{1024, 1024, 2816, false, true},
+	{5632, 1024, 1024, true, false},
 	{512, 512, 64, false, true},
 	{512, 64, 512, false, false},
 	{1, 4096, 1024, false, true},
@@ -64,7 +72,7 @@ func BenchmarkMatMul(b *testing.B) {
 	}
 }
 
-// TestCompareOpenBLAS times this package and OpenBLAS in turns; _gen/openblas/serve.c says how.
+// TestCompareOpenBLAS times this package, in both precisions, and OpenBLAS in turns; _gen/openblas/serve.c says how.
 func TestCompareOpenBLAS(t *testing.T) {
 	server := os.Getenv("RAVN_OPENBLAS")
 	if server == "" {
@@ -86,7 +94,8 @@ func TestCompareOpenBLAS(t *testing.T) {
 		a, b, c := operands(s.m, s.n, s.k, s.transA, s.transB)
 		for _, threads := range []int{1, 2} {
 			p := NewPool(threads)
-			var ours, theirs []float64
+			var ours, theirs, halves []float64
+			u, v := Half{F32: a.Data, Stride: a.Stride, Trans: a.Trans}, Half{F32: b.Data, Stride: b.Stride, Trans: b.Trans}
 			for range rounds {
 				bit := func(x bool) int {
 					if x {
@@ -101,6 +110,13 @@ func TestCompareOpenBLAS(t *testing.T) {
 					t.Fatal(err)
 				}
 				theirs = append(theirs, x)
+				time.Sleep(30 * time.Millisecond) // its threads look for work that long
+				if s.m > 8 {
+					MatMulBF16(p, c, s.n, u, v, s.m, s.n, s.k, false)
+					start := time.Now()
+					MatMulBF16(p, c, s.n, u, v, s.m, s.n, s.k, false)
+					halves = append(halves, time.Since(start).Seconds())
+				}
 				MatMul(p, c, s.n, a, b, s.m, s.n, s.k, false)
 				start := time.Now()
 				MatMul(p, c, s.n, a, b, s.m, s.n, s.k, false)
@@ -109,10 +125,14 @@ func TestCompareOpenBLAS(t *testing.T) {
 			p.Close()
 			slices.Sort(ours)
 			slices.Sort(theirs)
+			if halves == nil {
+				halves = ours // few rows have no product in bfloat16
+			}
+			slices.Sort(halves)
 			g := func(x float64) float64 { return 2e-9 * float64(s.m) * float64(s.n) * float64(s.k) / x }
-			t.Logf("%5d x %5d x %5d %5v %5v  %d threads: kernel %5.0f (%5.0f)  OpenBLAS %5.0f (%5.0f)  ratio %.2f (%.2f)",
+			t.Logf("%5d x %5d x %5d %5v %5v  %d threads: kernel %5.0f (%5.0f)  OpenBLAS %5.0f (%5.0f)  ratio %.2f (%.2f)  bf16 %5.0f (%5.0f)",
 				s.m, s.n, s.k, s.transA, s.transB, threads, g(ours[rounds/2]), g(ours[0]), g(theirs[rounds/2]), g(theirs[0]),
-				theirs[rounds/2]/ours[rounds/2], theirs[0]/ours[0])
+				theirs[rounds/2]/ours[rounds/2], theirs[0]/ours[0], g(halves[rounds/2]), g(halves[0]))
 		}
 	}
 	in.Close()
