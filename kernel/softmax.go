@@ -11,7 +11,7 @@ func MaxOf(x []float32) float32 { return active.maxOf(x) }
 
 // ExpSub writes exp(x-max) to dst, which may be x, and returns the sum.
 //
-// The exponential is within 1 unit in the last place where it is a normal number; arguments below -87.69 give 0, and
+// The exponential is within 1.1 units in the last place where it is a normal number; arguments below -87.69 give 0, and
 // above 88.37 as much as 88.37.
 // The sum is made in 16 interleaved float32 sums for each 2048 elements, and those in float64.
 func ExpSub(dst, x []float32, max float32) float32 {

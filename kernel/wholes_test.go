@@ -150,6 +150,38 @@ func TestSoftmaxAndLogSoftmax(t *testing.T) {
 	LogSoftmax(nil, nil)
 }
 
+// The bounds that ExpSub and SwiGLU state, against float64, over all arguments whose results are normal numbers.
+func TestErrorBounds(t *testing.T) {
+	const n = 1 << 18
+	x, exp, silu, ones := make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, n)
+	for i := range x {
+		x[i], ones[i] = float32(-87+175*float64(i)/n), 1
+	}
+	units := func(got float32, want float64) float64 {
+		return math.Abs(float64(got)-want) / math.Ldexp(1, math.Ilogb(want)-23)
+	}
+	eachLevel(t, func(t *testing.T) {
+		active.expSub(exp, x, 0)
+		active.swiglu(silu, x, ones)
+		for i := range x {
+			v := float64(x[i])
+			if d := units(exp[i], math.Exp(v)); !(d <= 1.1) {
+				t.Fatalf("exp(%v) is off by %.2f units in the last place", x[i], d)
+			}
+			if d := units(silu[i], v/(1+math.Exp(-v))); v != 0 && !(d <= 2.5) {
+				t.Fatalf("silu(%v) is off by %.2f units in the last place", x[i], d)
+			}
+		}
+	})
+	far, got := []float32{-88, -100, -1e30}, make([]float32, 3)
+	SwiGLU(nil, got, far, []float32{1, 1, 1})
+	for i, v := range got {
+		if !(math.Abs(float64(v)) <= 1e-38*math.Abs(float64(far[i]))) {
+			t.Errorf("silu(%v) is %v, want nearly zero", far[i], v)
+		}
+	}
+}
+
 // The gradient of e/(e+e^2+e^3) and so on for dp = (1, 0, 0): p1 - p1^2, -p1 p2, -p1 p3.
 func TestSoftmaxBackward(t *testing.T) {
 	p, dp := []float32{0.09003057, 0.24472847, 0.66524096}, []float32{1, 0, 0}
