@@ -1,4 +1,5 @@
-// Package corpus reads text as documents, section by section: the Danish Gigaword layout, JSON lines, plain text folders.
+// Package corpus reads text as documents, section by section: the Danish Gigaword layout, JSON lines in dolma's form and
+// others, Parquet, web archives, plain text folders.
 //
 // A section is one source with one licence statement; its documents are read one at a time, so that a corpus may be
 // larger than memory. Every record that cannot be read is named with file, line and advice. What files say about
@@ -43,7 +44,7 @@ type Section struct {
 	Language    string   //
 	Role        string   //
 	Claims      []string // licence statements for the whole section, as "where: what"
-	Format      string   // "gigaword", "jsonl" or "text"
+	Format      string   // "gigaword", "jsonl", "parquet", "warc" or "text"
 	Path        string   // folder or file
 	SizeBytes   int64    // bytes on disk, to show progress
 
@@ -61,6 +62,8 @@ type Section struct {
 type file struct {
 	path, id string
 	size     int64
+	groups   []int  // of Parquet: row groups, nil for all
+	source   string // of Parquet: only the rows of this source, "" for all
 }
 
 // Corpus is a folder of sections, or one.
@@ -72,7 +75,7 @@ type Corpus struct {
 
 // OpenOptions says how to read. The zero value finds out the format and takes what the files say.
 type OpenOptions struct {
-	Format    string // auto (""), gigaword, jsonl, text
+	Format    string // auto (""), gigaword, jsonl, parquet, warc, text
 	Section   string // name of the section; "" takes the folder's or file's name. Only for a corpus of one section
 	Language  string // for documents that do not state one; "" means "da" for the Gigaword layout and unknown elsewhere
 	License   string // for documents that do not state one
@@ -110,8 +113,12 @@ func Open(path string, o OpenOptions) (*Corpus, error) {
 		c.Sections, err = openJSONL(path, info, o.Section)
 	case "text":
 		c.Sections, err = openText(path, info)
+	case "parquet":
+		c.Sections, err = openParquet(path, info, o.Section)
+	case "warc":
+		c.Sections, err = openWARC(path, info)
 	default:
-		err = fmt.Errorf("corpus: %s: format %q is not known (use auto, gigaword, jsonl or text)", path, o.Format)
+		err = fmt.Errorf("corpus: %s: format %q is not known (use auto, gigaword, jsonl, parquet, warc or text)", path, o.Format)
 	}
 	if err != nil {
 		return nil, err
@@ -142,6 +149,8 @@ func Open(path string, o OpenOptions) (*Corpus, error) {
 var expected = map[string]string{
 	"gigaword": "SECTION/SECTION_ID files, each folder with SECTION.jsonl and LICENSE",
 	"jsonl":    "files *.jsonl, *.jsonl.gz or *.jsonl.zst",
+	"parquet":  "files *.parquet with a column text",
+	"warc":     "files *.warc, *.wet, plain or .gz",
 	"text":     "files *.txt, one document a file",
 }
 
@@ -175,10 +184,14 @@ func detect(path string, info os.FileInfo) (string, error) {
 		switch {
 		case isJSONL(path):
 			return "jsonl", nil
+		case isParquet(path):
+			return "parquet", nil
+		case isWARC(path):
+			return "warc", nil
 		case strings.HasSuffix(path, ".txt"):
 			return "text", nil
 		}
-		return "", fmt.Errorf("corpus: %s: not a corpus file (expected .jsonl, .jsonl.gz, .jsonl.zst or .txt, or say the format)", path)
+		return "", fmt.Errorf("corpus: %s: not a corpus file (expected .jsonl, .parquet, .warc, .wet or .txt, the first and third also as .gz or .zst; or say the format)", path)
 	}
 	root := gigawordRoot(path)
 	dirs, _, err := sectionFolders(root)
@@ -188,21 +201,20 @@ func detect(path string, info os.FileInfo) (string, error) {
 	if len(dirs) > 0 {
 		return "gigaword", nil
 	}
-	for _, format := range []string{"jsonl", "text"} {
-		is := isJSONL
-		if format == "text" {
-			is = func(p string) bool { return strings.HasSuffix(p, ".txt") }
-		}
-		files, err := listFiles(root, is)
+	for _, x := range []struct {
+		format string
+		is     func(path string) bool
+	}{{"parquet", isParquet}, {"jsonl", isJSONL}, {"warc", isWARC}, {"text", func(p string) bool { return strings.HasSuffix(p, ".txt") }}} {
+		files, err := listFiles(root, x.is)
 		if err != nil {
 			return "", err
 		}
 		if len(files) > 0 {
-			return format, nil
+			return x.format, nil
 		}
 	}
-	return "", fmt.Errorf("corpus: %s: nothing to read here\n        (expected sektioner/ or sections/ with %s; or %s; or %s)",
-		path, expected["gigaword"], expected["jsonl"], expected["text"])
+	return "", fmt.Errorf("corpus: %s: nothing to read here\n        (expected sektioner/ or sections/ with %s; or %s; or %s; or %s; or %s)",
+		path, expected["gigaword"], expected["parquet"], expected["jsonl"], expected["warc"], expected["text"])
 }
 
 // listFiles returns the files below dir that is accepts, sorted by path; hidden ones are left out.
@@ -283,6 +295,10 @@ func (s *Section) Records() iter.Seq2[*Record, error] {
 		return s.gigawordRecords
 	case "jsonl":
 		return s.jsonlRecords
+	case "parquet":
+		return s.parquetRecords
+	case "warc":
+		return s.warcRecords
 	}
 	return s.textRecords
 }

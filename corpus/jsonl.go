@@ -49,7 +49,7 @@ func openJSONL(path string, info os.FileInfo, name string) ([]*Section, error) {
 		switch {
 		case name != "":
 			section, key, home = name, "", root
-		case filepath.Base(dir) == "attributes":
+		case filepath.Base(dir) == "attributes", filepath.Base(filepath.Dir(dir)) == "attributes":
 			continue
 		case filepath.Base(dir) == "documents":
 			section, key, home = sectionName(filepath.Dir(dir)), dir, filepath.Dir(dir)
@@ -89,7 +89,41 @@ func (s *Section) fileRecords(path string, yield func(*Record, error) bool) bool
 		return false
 	}
 	defer in.Close()
-	return s.lineRecords(path, in, yield)
+	side, err := openAttributes(path, s.maxBytes)
+	if err != nil {
+		yield(nil, err)
+		return false
+	}
+	if len(side) == 0 {
+		return s.lineRecords(path, in, yield)
+	}
+	defer closeAttributes(side)
+	return s.lineRecords(path, in, func(r *Record, err error) bool {
+		if r == nil || err != nil {
+			return yield(r, err)
+		}
+		var lines []attributeLine
+		for _, a := range side {
+			l, err := a.next()
+			if err != nil {
+				yield(nil, err)
+				return false
+			}
+			lines = append(lines, l)
+		}
+		read := r.read
+		r.read = func() (*Document, error) {
+			d, err := read()
+			for _, l := range lines {
+				if err != nil {
+					return nil, err
+				}
+				err = l.addTo(s, d)
+			}
+			return d, err
+		}
+		return yield(r, nil)
+	})
 }
 
 // lineRecords yields the lines of in, which is the file at path.
@@ -100,7 +134,7 @@ func (s *Section) lineRecords(path string, in io.Reader, yield func(*Record, err
 			continue
 		}
 		line, number := bytes.Clone(lines.text), lines.number
-		r := &Record{SizeBytes: 2 * int64(len(line)), read: func() (*Document, error) { return s.parse(path, number, line) }}
+		r := &Record{SizeBytes: 2 * int64(len(line)), read: func() (*Document, error) { return s.parse("jsonl", path, number, line) }}
 		if !yield(r, nil) {
 			return false
 		}
@@ -112,8 +146,8 @@ func (s *Section) lineRecords(path string, in io.Reader, yield func(*Record, err
 	return true
 }
 
-// parse reads one line.
-func (s *Section) parse(path string, number int, line []byte) (*Document, error) {
+// parse reads one line, or a row as one; where is the kind of file, for claims.
+func (s *Section) parse(where, path string, number int, line []byte) (*Document, error) {
 	d := s.newDocument()
 	d.File, d.Line = path, number
 	if !utf8.Valid(line) {
@@ -123,7 +157,7 @@ func (s *Section) parse(path string, number int, line []byte) (*Document, error)
 		}
 		line = []byte(text)
 	}
-	in := fields{d: d, where: "jsonl"}
+	in := fields{d: d, where: where}
 	hasText := false
 	err := scanObject(line, s.repair, func(key string, v value) (err error) {
 		switch {

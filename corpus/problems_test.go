@@ -63,7 +63,7 @@ func TestBadInput(t *testing.T) {
 		{"metadata of a wrong kind", map[string]string{"gl/gl_1": many, "gl/gl.jsonl": `{"doc_id":"gl_1","uri":5}`}, corpus.OpenOptions{}, `DIR/gl/gl.jsonl:1: "uri" is a number, not a string`},
 		{"nothing there", map[string]string{"a.pdf": "x"}, corpus.OpenOptions{}, "DIR: nothing to read here\n        (expected sektioner/ or sections/ with"},
 		{"wrong format", map[string]string{"a.txt": "x"}, corpus.OpenOptions{Format: "jsonl"}, "DIR: no sections of format jsonl"},
-		{"unknown format", map[string]string{"a.txt": "x"}, corpus.OpenOptions{Format: "csv"}, `format "csv" is not known (use auto, gigaword, jsonl or text)`},
+		{"unknown format", map[string]string{"a.txt": "x"}, corpus.OpenOptions{Format: "csv"}, `format "csv" is not known (use auto, gigaword, jsonl, parquet, warc or text)`},
 		{"one name for two", map[string]string{"a/a_1": many, "b/b_1": many}, corpus.OpenOptions{Section: "c"}, `has 2 sections, so they cannot all be called "c"`},
 		{"two of one name", map[string]string{"x/a.jsonl": "", "y/a.jsonl.gz": ""}, corpus.OpenOptions{}, `both are section "a"`},
 		{"negative MaxErrors", map[string]string{"a.txt": "x"}, corpus.OpenOptions{MaxErrors: -1}, `MaxErrors is -1 (use 0 or more)`},

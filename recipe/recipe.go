@@ -58,14 +58,16 @@ type Data struct {
 
 // Source is a folder or file of documents.
 type Source struct {
-	Path     string   `yaml:"path"`               // folder or file
-	Format   string   `yaml:"format"`             // "auto", "gigaword", "jsonl", "text"
-	Section  string   `yaml:"section,omitempty"`  // name for what has none
-	Sections []string `yaml:"sections,omitempty"` // only these sections of a corpus; default all
-	Exclude  []string `yaml:"exclude,omitempty"`  // all but these
-	Language string   `yaml:"language,omitempty"` // code, for documents that say none
-	License  string   `yaml:"license,omitempty"`  // for documents that say none
-	Role     string   `yaml:"role"`               // "target", "replay", or "anneal" for what is kept for the end
+	Path      string   `yaml:"path"`                 // folder or file
+	Format    string   `yaml:"format"`               // "auto", "gigaword", "jsonl", "parquet", "warc", "text"
+	Section   string   `yaml:"section,omitempty"`    // name for what has none
+	Sections  []string `yaml:"sections,omitempty"`   // only these sections of a corpus; default all
+	Exclude   []string `yaml:"exclude,omitempty"`    // all but these
+	Language  string   `yaml:"language,omitempty"`   // code, for documents that say none
+	License   string   `yaml:"license,omitempty"`    // for documents that say none
+	Role      string   `yaml:"role"`                 // "target", "replay", or "anneal" for what is kept for the end
+	MaxErrors int      `yaml:"max_errors,omitempty"` // unreadable records that are passed over in each section; they are listed with file and line
+	Repair    bool     `yaml:"repair,omitempty"`     // read bytes that are not UTF-8 as Windows-1252
 }
 
 // Heldout is text that no step trains on and on which losses are measured.
@@ -349,7 +351,10 @@ func (r *Recipe) Validate() error {
 		if s.Path == "" {
 			bad("%s has no path", at)
 		}
-		oneOf(at+".format", s.Format, "auto", "gigaword", "jsonl", "text")
+		oneOf(at+".format", s.Format, "auto", "gigaword", "jsonl", "parquet", "warc", "text")
+		if s.MaxErrors < 0 {
+			bad("%s.max_errors %d must not be negative", at, s.MaxErrors)
+		}
 		oneOf(at+".role", s.Role, "target", "replay", "anneal")
 	}
 	oneOf("data.rights", r.Data.Rights, "drop", "keep")

@@ -106,7 +106,7 @@ func TestBadRecipes(t *testing.T) {
 		{"name: x", "name: [x", "r.yaml:"},
 		{"sources: [{path: text}]", "sources: []", "data.sources is empty"},
 		{"{path: text}", "{format: text}", "data.sources[0] has no path"},
-		{"{path: text}", "{path: text, format: pdf}", `data.sources[0].format "pdf" is unknown (auto, gigaword, jsonl, text)`},
+		{"{path: text}", "{path: text, format: pdf}", `data.sources[0].format "pdf" is unknown (auto, gigaword, jsonl, parquet, warc, text)`},
 		{"{path: text}", "{path: text, role: main}", `data.sources[0].role "main" is unknown (target, replay, anneal)`},
 		{"{path: text}", "{path: text, licence: CC0}", `unknown field "licence"`},
 		{"sources:", "rights: ignore\n  sources:", `data.rights "ignore" is unknown (drop, keep)`},

@@ -129,7 +129,7 @@ func (f *Flow) openSources() ([]*corpus.Corpus, error) {
 		if err != nil {
 			return nil, err
 		}
-		c, err := corpus.Open(path, corpus.OpenOptions{Format: s.Format, Section: s.Section, Language: s.Language, License: s.License})
+		c, err := corpus.Open(path, corpus.OpenOptions{Format: s.Format, Section: s.Section, Language: s.Language, License: s.License, MaxErrors: s.MaxErrors, Repair: s.Repair})
 		if err != nil {
 			return nil, err
 		}

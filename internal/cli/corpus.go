@@ -20,6 +20,7 @@ type CorpusCmd struct {
 	Stats CorpusStatsCmd `cmd:"" help:"Counts by section, licence and reason."`
 
 	Langid CorpusLangidCmd `cmd:"" help:"Tell languages apart: of texts, or train a model on your own."`
+	Export CorpusExportCmd `cmd:"" help:"Documents in any form out as dolma JSON lines or Danish Dynaword Parquet."`
 }
 
 // CorpusBuildCmd runs the corpus stage of a recipe.
