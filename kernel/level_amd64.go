@@ -48,7 +48,7 @@ func assembly() []*level {
 // halvesBF16 multiplies pairs with VDPBF16PS.
 func halvesBF16(t tiles) halves {
 	h := halves{tiles: t, slots: 1, round: roundRowBF16, widen: widenRowBF16, pairF32: pairRowsBF16, pairBF16: pairHalvesBF16}
-	h.tile, h.maxRows = tileBF16, 512
+	h.tile, h.maxRows = tileBF16, 1024
 	h.packF32 = func(dst, src *float32, n int) { roundRowBF16((*uint16)(unsafe.Pointer(dst)), src, n) }
 	h.packBF16 = func(dst *float32, src *uint16, n int) {
 		copy(unsafe.Slice((*uint16)(unsafe.Pointer(dst)), n), unsafe.Slice(src, n))

@@ -65,8 +65,9 @@ func (s *shape) scores(T int) int {
 
 // packing is about what one thread packs operands into: a block of A, a panel of B.
 func packing(o Options) int64 {
+	n := min(int64(o.MaxTokens), 1024)*400 + 1<<15
 	if o.Precision == model.BF16 {
-		return min(int64(o.MaxTokens), 512)*400 + 1<<17
+		n += 1 << 17
 	}
-	return min(int64(o.MaxTokens), 1024)*400 + 1<<15
+	return n
 }

@@ -160,6 +160,7 @@ func pairRows(o *out, half bool) {
 	o.op("MOVQ cols+40(FP), R10")
 	o.op("SHLQ $2, R8")
 	o.op("SHLQ $%d, R9", size/2)
+	o.op("LEAQ (R9)(R9*8), R11")
 	o.op("VMOVUPS interleave<>(SB), Z3")
 	o.op("MOVQ R10, CX")
 	o.op("ANDQ $15, CX")
@@ -189,6 +190,8 @@ func pairRows(o *out, half bool) {
 			o.op("VPERMW Z2, Z3, Z2")
 		}
 		o.op("VMOVUPS Z2, (BX)")
+		o.op("PREFETCHT0 (AX)(R9*8)")
+		o.op("PREFETCHT0 (AX)(R11*1)")
 	}
 	o.line("row:")
 	o.op("MOVQ SI, AX")
