@@ -24,10 +24,11 @@ import (
 
 // Recipe is one run, from sources to release.
 type Recipe struct {
-	Name      string    `yaml:"name"`             // letters, digits, dash, dot, underscore; also the run folder's name
-	Note      string    `yaml:"note,omitempty"`   // one line for people, shown in the report and the card
-	Seed      uint64    `yaml:"seed"`             // of everything random
-	Register  string    `yaml:"rights,omitempty"` // folder of the register of sources, claims and agreements; without one, what the data state about themselves counts
+	Name      string    `yaml:"name"`               // letters, digits, dash, dot, underscore; also the run folder's name
+	Note      string    `yaml:"note,omitempty"`     // one line for people, shown in the report and the card
+	Seed      uint64    `yaml:"seed"`               // of everything random
+	Register  string    `yaml:"rights,omitempty"`   // folder of the register of sources, claims and agreements; without one, what the data state about themselves counts
+	Removals  string    `yaml:"removals,omitempty"` // list of documents that may not be used, made by ravn corpus remove; a file that is not there is empty
 	Data      Data      `yaml:"data"`
 	Tokenizer Tokenizer `yaml:"tokenizer"`
 	Base      Base      `yaml:"base"`

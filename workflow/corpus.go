@@ -33,6 +33,9 @@ func (f *Flow) corpus(ctx context.Context) error {
 		if err := f.keepRegister(); err != nil {
 			return "", err
 		}
+		if err := f.keepRemovals(); err != nil {
+			return "", err
+		}
 		sources, err := f.openSources()
 		if err != nil {
 			return "", err
@@ -72,6 +75,13 @@ func (f *Flow) corpusInputs() (map[string]string, error) {
 	in, err := hashed("recipe", []any{d.Sources, d.Rights, d.HeldoutShare, d.MinCharacters, d.MinWords, d.MaxCharacters, d.Dedup, d.Decontaminate, d.Cleaned(), f.Recipe.Release.Purpose, f.Recipe.Release.ShareAlike, f.Recipe.Seed})
 	if err != nil {
 		return nil, err
+	}
+	list, err := f.removals()
+	if err != nil {
+		return nil, err
+	}
+	if list != nil && len(list.Entries) > 0 {
+		in["removals"] = list.Hash()
 	}
 	if d.Rights == "drop" {
 		rights, err := f.rightsInput()
@@ -165,6 +175,13 @@ func choose(c *corpus.Corpus, s recipe.Source) error {
 func (f *Flow) judges() ([]pipeline.Stage, error) {
 	d := f.Recipe.Data
 	var stages []pipeline.Stage
+	list, err := f.removals()
+	if err != nil {
+		return nil, err
+	}
+	if list != nil && len(list.Entries) > 0 {
+		stages = append(stages, removalStage{list})
+	}
 	if d.Rights == "drop" {
 		reg, err := f.register()
 		if err != nil {

@@ -123,7 +123,20 @@ func (f *Flow) documents(part, section string) (iter.Seq2[*corpus.Document, erro
 	if err != nil {
 		return nil, err
 	}
-	return c.Sections[0].Documents(), nil
+	list, err := f.removals()
+	if err != nil || list == nil || len(list.Entries) == 0 || part == "removed" {
+		return c.Sections[0].Documents(), err
+	}
+	return func(yield func(*corpus.Document, error) bool) {
+		for d, err := range c.Sections[0].Documents() {
+			if err == nil {
+				err = stillThere(list, section, d)
+			}
+			if !yield(d, err) || err != nil {
+				return
+			}
+		}
+	}, nil
 }
 
 // shards turns kept text into tokens on disk and writes the tokens of each document into the ledger.

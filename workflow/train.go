@@ -332,6 +332,10 @@ func (f *Flow) heldout(tok *tokenizer.Tokenizer, rows, t int) (*train.Heldout, e
 
 // heldoutDocuments visits the held-out documents with what the recipe says of them.
 func (f *Flow) heldoutDocuments(visit func(d *corpus.Document, h recipe.Heldout)) error {
+	list, err := f.removals()
+	if err != nil {
+		return err
+	}
 	for _, h := range f.Recipe.Data.Heldout {
 		path, err := f.Recipe.Path(h.Path)
 		if err != nil {
@@ -346,7 +350,9 @@ func (f *Flow) heldoutDocuments(visit func(d *corpus.Document, h recipe.Heldout)
 				if err != nil {
 					return err
 				}
-				visit(d, h)
+				if list == nil || list.Match(subject(s.Name, d)) == nil {
+					visit(d, h)
+				}
 			}
 		}
 	}

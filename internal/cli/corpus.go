@@ -20,6 +20,8 @@ type CorpusCmd struct {
 	Stats CorpusStatsCmd `cmd:"" help:"Counts by section, licence and reason."`
 
 	Langid CorpusLangidCmd `cmd:"" help:"Tell languages apart: of texts, or train a model on your own."`
+	Remove CorpusRemoveCmd `cmd:"" help:"Put a removal request on a list: documents, sources, addresses, authors, texts, near copies."`
+	Check  CorpusCheckCmd  `cmd:"" help:"Prove that what is on a list of removals is absent from a run, or say what saw it."`
 	Export CorpusExportCmd `cmd:"" help:"Documents in any form out as dolma JSON lines or Danish Dynaword Parquet."`
 }
 
