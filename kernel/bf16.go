@@ -113,7 +113,7 @@ func MatMulBF16(p *Pool, c []float32, ldc int, a, b Half, m, n, k int, add bool)
 	j := halfMatMuls.Get().(*halfMatMul)
 	kit := &active.halves
 	j.kit, j.c, j.ldc, j.a, j.b, j.m, j.n, j.k, j.add = kit, c, ldc, a, b, m, n, k, add
-	cut := matMul{kit: &kit.tiles, m: m, n: n, k: k}
+	cut := matMul{kit: &kit.tiles, m: m, n: n, k: k, wide: halfWide}
 	cut.cut(p.Threads())
 	j.rows, j.cols = cut.rows, cut.cols
 	tasks := ((m + j.rows - 1) / j.rows) * ((n + j.cols - 1) / j.cols)
@@ -125,6 +125,9 @@ func MatMulBF16(p *Pool, c []float32, ldc int, a, b Half, m, n, k int, add bool)
 	j.c, j.a, j.b = nil, Half{}, Half{}
 	halfMatMuls.Put(j)
 }
+
+// halfWide is how many columns of a task are worth the packing of A.
+const halfWide = 256
 
 // halfBlockK is the longest running sum over k.
 const halfBlockK = 768

@@ -54,6 +54,10 @@ func MatMul(p *Pool, c []float32, ldc int, a, b Mat, m, n, k int, add bool) {
 	}
 	j := matMuls.Get().(*matMul)
 	j.kit, j.c, j.ldc, j.a, j.b, j.m, j.n, j.k, j.add = &active.tiles, c, ldc, a, b, m, n, k, add
+	j.wide = 0
+	if !a.Trans { // A is read where it lies, so that only B costs packing
+		j.wide = j.kit.cols
+	}
 	j.cut(p.Threads())
 	tasks := ((m + j.rows - 1) / j.rows) * ((n + j.cols - 1) / j.cols)
 	if tasks == 1 {
@@ -133,6 +137,7 @@ type matMul struct {
 	a, b       Mat
 	m, n, k    int
 	add        bool
+	wide       int // tasks are cut along the columns, down to that many, and then along the rows; 0 is rows first
 	rows, cols int // of one task
 	run        func(int)
 }
@@ -153,14 +158,18 @@ type scratch struct {
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 const (
-	maxCols  = 1024    // of one task
-	taskWork = 1 << 20 // multiplications that are worth waking a thread for
+	maxCols   = 1024    // of one task
+	maxDirect = 4096    // rows of one task when columns are cut first
+	taskWork  = 1 << 20 // multiplications that are worth waking a thread for
 )
 
 // cut chooses the size of tasks: about four for each thread, none too small to be worth its packing. No result
 // depends on it.
 func (j *matMul) cut(threads int) {
 	rows := even(j.m, j.kit.maxRows, j.kit.rows)
+	if j.wide > 0 {
+		rows = even(j.m, maxDirect, j.kit.rows)
+	}
 	cols := even(j.n, maxCols, j.kit.cols)
 	want := 1
 	if threads > 1 {
@@ -173,6 +182,8 @@ func (j *matMul) cut(threads int) {
 		}
 		r, c := rows, cols
 		switch {
+		case j.wide > 0 && cols >= 2*j.wide:
+			c = even(j.n, (j.n+numCols)/(numCols+1), j.kit.cols)
 		case rows >= 192 && 2*rows >= cols:
 			r = even(j.m, (j.m+numRows)/(numRows+1), j.kit.rows)
 		case cols >= 2*j.kit.cols:
@@ -216,21 +227,15 @@ func (j *matMul) rectangle(s *scratch, i0, i1, j0, j1 int) {
 		j.fewRows(s, i0, i1, j0, j1, step)
 		return
 	}
-	// The rows of A can be broadcast from anywhere, but rows a power of two apart share few lines of the cache, and going
-	// down the columns of a large matrix is slow.
-	packA := j1-j0 > kit.cols
-	if n := (i1-i0)*(step+rowGap) + kit.cols; packA && cap(s.a) < n {
+	// The rows of A can be broadcast from anywhere, but going down the columns of a large matrix is slow.
+	packA := j.a.Trans && j1-j0 > kit.cols
+	if n := (i1-i0)*step + kit.cols; packA && cap(s.a) < n {
 		s.a = make([]float32, max(n, 1<<13))
 	}
 	down := Mat{Data: j.a.Data, Stride: j.a.Stride, Trans: !j.a.Trans} // A as (k, m)
 	for k0 := 0; k0 < j.k; k0 += step {
 		t.k, t.add = min(step, j.k-k0), j.add || k0 > 0
-		switch {
-		case packA && !j.a.Trans:
-			for i := i0; i < i1; i++ {
-				copy(s.a[(i-i0)*(t.k+rowGap):cap(s.a)], j.a.Data[j.a.at(i, k0):][:t.k])
-			}
-		case packA:
+		if packA {
 			kit.packPanels(s.a[:cap(s.a)], down, k0, t.k, i0, i1)
 		}
 		for col := j0; col < j1; col += kit.cols {
@@ -248,24 +253,18 @@ func (j *matMul) panel(s *scratch, i0, i1, k0, col, cols int, packA bool) {
 	t.b = s.b
 	for i := i0; i < i1; i += kit.rows {
 		t.rows = min(kit.rows, i1-i)
-		switch {
-		case packA && !j.a.Trans:
-			t.a, t.aRow, t.aCol = s.a[(i-i0)*(t.k+rowGap):cap(s.a)], t.k+rowGap, 1
-		case packA:
+		if packA {
 			t.a, t.aRow, t.aCol = s.a[(i-i0)*t.k:], 1, t.rows
-		default:
-			j.direct(t, i, k0)
+		} else {
+			j.place(t, i, k0)
 		}
 		t.c = j.c[i*j.ldc+col:]
 		kit.tile(t)
 	}
 }
 
-// rowGap is what stands between rows of A that were packed as rows, a cache line.
-const rowGap = 16
-
-// direct lets the tile read A where it lies.
-func (j *matMul) direct(t *tile, i, k0 int) {
+// place lets the tile read A where it lies.
+func (j *matMul) place(t *tile, i, k0 int) {
 	t.a, t.aRow, t.aCol = j.a.Data[j.a.at(i, k0):], j.a.Stride, 1
 	if j.a.Trans {
 		t.aRow, t.aCol = 1, j.a.Stride
@@ -301,7 +300,7 @@ func (j *matMul) fewRows(s *scratch, i0, i1, j0, j1, step int) {
 				j.panel(s, i0, i1, k0, col, kit.lanes, false)
 				continue
 			}
-			j.direct(t, i0, k0)
+			j.place(t, i0, k0)
 			t.b, t.bRow = j.b.Data[j.b.at(k0, col):], j.b.Stride
 			t.c, t.cRow = j.c[i0*j.ldc+col:], j.ldc
 			kit.turned[rows](t)
@@ -321,7 +320,7 @@ func (j *matMul) sweepBlock(s *scratch, i0, i1, j0, j1, k0 int) {
 		s.sums = make([]float32, maxSweep*sweepStride)
 	}
 	clear(s.sums)
-	j.direct(t, i0, k0)
+	j.place(t, i0, k0)
 	t.b, t.bRow = j.b.Data[j.b.at(k0, j0):], j.b.Stride
 	t.c, t.cols = s.sums, j1-j0
 	j.kit.sweep(t)

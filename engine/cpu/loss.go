@@ -8,7 +8,7 @@ import (
 )
 
 // headRows is how many rows of logits exist at a time.
-const headRows = 256
+const headRows = 512
 
 // head is the memory of the final norm, the logits and the losses of up to headRows rows.
 type head struct {

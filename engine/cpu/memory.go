@@ -44,7 +44,7 @@ func Memory(c *model.Config, o Options) []model.MemoryPart {
 		add("backward pass", rows*(2*C+QKV+Q+3*F), "4·B·T·(2C+QKV+Q+3F)")
 	}
 	head := min(rows, headRows)
-	add("logits", head*(int64(s.V)+3*C), "4·256·(V+3C), or fewer rows")
+	add("logits", head*(int64(s.V)+3*C), "4·512·(V+3C), or fewer rows")
 	scores := int64(threads) * int64(s.scores(o.MaxRow))
 	if !o.Inference {
 		scores *= 2
