@@ -175,7 +175,7 @@ func openParquetFile(path string) (p *parquetFile, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("corpus: %w", err)
 	}
-	if err := checkParquet(f, info.Size()); err != nil {
+	if err := CheckParquet(f, info.Size()); err != nil {
 		return nil, fmt.Errorf("corpus: %s: %w\n        (fetch it again; it is not whole)", path, err)
 	}
 	pf, err := parquet.OpenFile(f, info.Size())

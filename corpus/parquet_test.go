@@ -214,11 +214,11 @@ func TestDamagedParquet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := checkParquet(bytes.NewReader(good), int64(len(good))); err != nil {
+	if err := CheckParquet(bytes.NewReader(good), int64(len(good))); err != nil {
 		t.Fatal(err)
 	}
 	for n := range good {
-		if checkParquet(bytes.NewReader(good[:n]), int64(n)) == nil {
+		if CheckParquet(bytes.NewReader(good[:n]), int64(n)) == nil {
 			t.Fatalf("cut off after %d of %d bytes it passes", n, len(good))
 		}
 	}
@@ -351,5 +351,5 @@ func FuzzCheckParquet(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data)
-	f.Fuzz(func(_ *testing.T, data []byte) { _ = checkParquet(bytes.NewReader(data), int64(len(data))) })
+	f.Fuzz(func(_ *testing.T, data []byte) { _ = CheckParquet(bytes.NewReader(data), int64(len(data))) })
 }

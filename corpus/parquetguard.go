@@ -22,8 +22,8 @@ const (
 	maxDepth    = 32
 )
 
-// checkParquet walks a file of the given size.
-func checkParquet(r io.ReaderAt, size int64) error {
+// CheckParquet walks a Parquet file of the given size, for readers of other packages too.
+func CheckParquet(r io.ReaderAt, size int64) error {
 	if size < 12 {
 		return fmt.Errorf("%d bytes are too few for Parquet", size)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
 
+	"ravn/corpus"
 	"ravn/internal/atomicfile"
 )
 
@@ -115,6 +116,9 @@ func ReadLedger(path string) ([]Row, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("pipeline: %w", err)
+	}
+	if err := corpus.CheckParquet(f, info.Size()); err != nil { // the library does not promise to come back from a damaged file
+		return nil, fmt.Errorf("pipeline: %s: %w\n        (not a whole Parquet file; build the corpus again)", path, err)
 	}
 	p, err := parquet.OpenFile(f, info.Size())
 	if err != nil {

@@ -139,11 +139,20 @@ type Folder struct {
 type Refused struct {
 	Decision rights.Decision
 	Secrets  []string // "file:line: what it looks like"; the gate had said yes
+	Removed  []string // removal requests whose documents the model has read
 }
 
 func (r *Refused) Error() string {
 	var b strings.Builder
 	b.WriteString("release: refused: ")
+	if len(r.Removed) > 0 {
+		b.WriteString("what has to go by the list of removals was used:")
+		for _, s := range r.Removed {
+			b.WriteString("\n\t" + s)
+		}
+		b.WriteString("\n\t(build and train again with the list, or go back to a checkpoint that did not see it)")
+		return b.String()
+	}
 	if len(r.Secrets) > 0 {
 		b.WriteString("what looks like secrets or personal paths would be published:")
 		for _, s := range r.Secrets {

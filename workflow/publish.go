@@ -87,6 +87,11 @@ func (f *Flow) release(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if list, err := f.removals(); err != nil {
+		return err
+	} else if list != nil && len(list.Entries) > 0 {
+		in["removals"] = list.Hash()
+	}
 	in = inputs(in, said, f.Folder.Outputs("train"), f.Folder.Outputs("eval"), f.Folder.Outputs("shards"))
 	return f.once("release", in, []string{"release"}, func(*run.StageRun) (string, error) {
 		if err := f.keepRegister(); err != nil {
@@ -130,6 +135,9 @@ func Release(ctx context.Context, dir, out string, ro RightsOptions) (*release.F
 }
 
 func (f *Flow) releaseOptions() (*release.Options, error) {
+	if err := f.refuseRemoved(); err != nil {
+		return nil, err
+	}
 	uses, languages, err := f.uses()
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"ravn/internal/atomicfile"
 	"ravn/pipeline"
 	"ravn/recipe"
+	"ravn/release"
 	"ravn/rights/removal"
 	"ravn/run"
 	"ravn/shard"
@@ -21,6 +22,9 @@ import (
 // removals opens the recipe's list, or nil when it names none. A run folder holds a copy, which counts where the recipe's
 // own path leads nowhere.
 func (f *Flow) removals() (*removal.List, error) {
+	if f.Rights.Removals != "" {
+		return removal.Open(f.Rights.Removals)
+	}
 	if f.Recipe.Removals == "" {
 		return nil, nil
 	}
@@ -370,4 +374,31 @@ func (r *RemovalReport) Write(w io.Writer) {
 	default:
 		fmt.Fprintln(w, "\nNOT ABSENT")
 	}
+}
+
+// refuseRemoved is the refusal of a release whose model read what has to go, or nil.
+func (f *Flow) refuseRemoved() error {
+	list, err := f.removals()
+	if err != nil || list == nil || len(list.Entries) == 0 {
+		return err
+	}
+	report, err := CheckRemovals(f.Folder.Dir, list.Path)
+	if err != nil {
+		return err
+	}
+	refused := &release.Refused{}
+	for _, q := range report.Requests {
+		if len(q.Phases) == 0 { // the model has not read it
+			continue
+		}
+		line := fmt.Sprintf("request %s (%s): %d documents in the shards", q.Request, q.Kind, q.Shards)
+		for _, phase := range sortedKeys(q.Phases) {
+			line += fmt.Sprintf("; phase %s read %d tokens, first at step %d", phase, q.Phases[phase].Tokens, q.Phases[phase].First)
+		}
+		refused.Removed = append(refused.Removed, line+": "+strings.Join(q.Documents[:min(3, len(q.Documents))], ", "))
+	}
+	if len(refused.Removed) == 0 {
+		return nil
+	}
+	return refused
 }

@@ -25,6 +25,7 @@ type RightsOptions struct {
 	Purpose  string // "release", "research"
 	Date     string // YYYY-MM-DD
 	Register string // folder
+	Removals string // list of removals
 }
 
 // Validate checks the words.

@@ -14,12 +14,13 @@ var bootstrapOptions = stats.BootstrapOptions{Seed: 17}
 
 // ReleaseCmd publishes a finished run into a folder, or refuses.
 type ReleaseCmd struct {
-	Dir    string `arg:"" name:"run" type:"existingdir" help:"Run folder."`
-	Out    string `help:"Folder to write; default RUN/release."`
-	Date   string `help:"Day on which it is released, YYYY-MM-DD; default today. Agreements are held to it."`
-	Rights string `help:"Register to judge by; default the one that the run was made with."`
-	Verify bool   `help:"Only check the checksums of a release folder (RUN/release, or --out)."`
-	JSON   bool   `name:"json" help:"Print the gate's decision as JSON."`
+	Dir      string `arg:"" name:"run" type:"existingdir" help:"Run folder."`
+	Out      string `help:"Folder to write; default RUN/release."`
+	Date     string `help:"Day on which it is released, YYYY-MM-DD; default today. Agreements are held to it."`
+	Rights   string `help:"Register to judge by; default the one that the run was made with."`
+	Removals string `help:"List of removals; default the one that the run was made with. A model that read something on it is not released."`
+	Verify   bool   `help:"Only check the checksums of a release folder (RUN/release, or --out)."`
+	JSON     bool   `name:"json" help:"Print the gate's decision as JSON."`
 }
 
 // Help is shown under --help.
@@ -43,7 +44,7 @@ func (c *ReleaseCmd) Run(ctx context.Context, s *Streams) error {
 		_, err := fmt.Fprintf(s.Out, "%s: every file is as it was released\n", dir)
 		return err
 	}
-	r, err := workflow.Release(ctx, c.Dir, c.Out, workflow.RightsOptions{Date: c.Date, Register: c.Rights})
+	r, err := workflow.Release(ctx, c.Dir, c.Out, workflow.RightsOptions{Date: c.Date, Register: c.Rights, Removals: c.Removals})
 	if err != nil {
 		return err
 	}

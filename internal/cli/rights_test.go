@@ -175,6 +175,12 @@ func TestReleaseAsksTheRegister(t *testing.T) {
 			t.Errorf("DATA.json lacks %s", want)
 		}
 	}
+	mustRavn(t, "corpus", "remove", filepath.Join(to, "..", "list.jsonl"), "--request", "9", "--kind", "objection", "--by", "bo", "--reason", "asked", "--source", "en-howto", "--source", "en-nature", "--source", "en-stories", "--run", dir) // the base has read nothing else
+	gone := ravn("release", dir, "--out", filepath.Join(t.TempDir(), "gone"), "--date", "2026-11-25", "--removals", filepath.Join(to, "..", "list.jsonl"))
+	gone.Run()
+	if said := fmt.Sprint(gone.Stdout); gone.ProcessState.ExitCode() != ExitGate || !strings.Contains(said, "request 9 (objection)") || !strings.Contains(said, "phase base read 512 tokens, first at step 1") {
+		t.Errorf("exit code %d: %s", gone.ProcessState.ExitCode(), said)
+	}
 	late := ravn("release", dir, "--out", filepath.Join(t.TempDir(), "late"), "--date", "2027-01-01")
 	late.Run()
 	if said := fmt.Sprint(late.Stdout); late.ProcessState.ExitCode() != ExitGate || !strings.Contains(said, "da-fortaellinger") || !strings.Contains(said, "ended on 2026-12-31") {
