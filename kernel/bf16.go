@@ -323,26 +323,6 @@ func (kit *halves) pair(s *halfScratch, dst []float32, stride int, x *Half, k0, 
 	kit.pairF32(&dst[0], &s.last[0], stride, cols, 1, cols)
 }
 
-// turn writes the transpose of src (rows, cols) to dst (cols, rows), in slots.
-func (kit *halves) turn(dst []float32, dstStride int, src []float32, srcStride, rows, cols int) {
-	whole, quads := rows/kit.lanes*kit.lanes, cols/4
-	if quads == 0 {
-		whole = 0
-	}
-	for r := 0; r < whole; r += kit.lanes {
-		kit.transpose(&dst[r], &src[r*srcStride], dstStride, srcStride, quads)
-	}
-	for r := range rows {
-		from := 0
-		if r < whole {
-			from = 4 * quads
-		}
-		for c := from; c < cols; c++ {
-			dst[c*dstStride+r] = src[r*srcStride+c]
-		}
-	}
-}
-
 // halvesOf multiplies bfloat16 with the tiles for float32.
 func halvesOf(t tiles) halves {
 	return halves{

@@ -21,7 +21,7 @@ func assembly() []*level {
 		l.tiles = tiles{
 			rows: 6, cols: 16, lanes: 8, maxRows: 256,
 			tile: tileAVX2, transpose: transposeAVX2, copyRows: copyRowsAVX2,
-			packSixes: packSixesAVX2, sweep: sweepAVX2,
+			sweep: sweepAVX2,
 		}
 		l.halves = halvesOf(l.tiles)
 		ls = append(ls, &l)
@@ -33,7 +33,7 @@ func assembly() []*level {
 			l.tiles = tiles{
 				rows: 6, cols: 64, lanes: 16, maxRows: 1024,
 				tile: tileAVX512, transpose: transposeAVX512, copyRows: copyRowsAVX512,
-				packSixes: packSixesAVX2, sweep: sweepAVX512, turned: turnedAVX512[:],
+				sweep: sweepAVX512, turned: turnedAVX512[:],
 			}
 			l.halves = halvesOf(l.tiles)
 			if cpu.X86.HasAVX512BF16 {

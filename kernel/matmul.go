@@ -90,7 +90,6 @@ type tiles struct {
 	tile      func(t *tile)
 	transpose func(dst, src *float32, dstStride, srcStride, quads int)
 	copyRows  func(dst, src *float32, dstStride, srcStride, rows, cols int)
-	packSixes func(dst, src *float32, panelStride, srcStride, panels int) // nil, or rows is 6
 
 	// For few rows of A, reading B as it lies. sweep adds to rows of sums that are sweepStride apart; turned has a
 	// routine for each number of rows, which wants whole lanes, k a multiple of 16, and B stored transposed.
@@ -229,14 +228,14 @@ func (j *matMul) rectangle(s *scratch, i0, i1, j0, j1 int) {
 	}
 	// The rows of A can be broadcast from anywhere, but going down the columns of a large matrix is slow.
 	packA := j.a.Trans && j1-j0 > kit.cols
-	if n := (i1-i0)*step + kit.cols; packA && cap(s.a) < n {
+	if n := (i1 - i0 + 4) * (step + rowGap); packA && cap(s.a) < n {
 		s.a = make([]float32, max(n, 1<<13))
 	}
 	down := Mat{Data: j.a.Data, Stride: j.a.Stride, Trans: !j.a.Trans} // A as (k, m)
 	for k0 := 0; k0 < j.k; k0 += step {
 		t.k, t.add = min(step, j.k-k0), j.add || k0 > 0
 		if packA {
-			kit.packPanels(s.a[:cap(s.a)], down, k0, t.k, i0, i1)
+			kit.packDown(s.a[:cap(s.a)], t.k+rowGap, down, k0, t.k, i0, i1)
 		}
 		for col := j0; col < j1; col += kit.cols {
 			j.panel(s, i0, i1, k0, col, min(kit.cols, j1-col), packA)
@@ -254,7 +253,7 @@ func (j *matMul) panel(s *scratch, i0, i1, k0, col, cols int, packA bool) {
 	for i := i0; i < i1; i += kit.rows {
 		t.rows = min(kit.rows, i1-i)
 		if packA {
-			t.a, t.aRow, t.aCol = s.a[(i-i0)*t.k:], 1, t.rows
+			t.a, t.aRow, t.aCol = s.a[(i-i0)*(t.k+rowGap):cap(s.a)], t.k+rowGap, 1
 		} else {
 			j.place(t, i, k0)
 		}
@@ -262,6 +261,9 @@ func (j *matMul) panel(s *scratch, i0, i1, k0, col, cols int, packA bool) {
 		kit.tile(t)
 	}
 }
+
+// rowGap is what stands between rows of A that were packed, a cache line, so that they do not share lines of the cache.
+const rowGap = 16
 
 // place lets the tile read A where it lies.
 func (j *matMul) place(t *tile, i, k0 int) {
@@ -334,26 +336,31 @@ func (j *matMul) sweepBlock(s *scratch, i0, i1, j0, j1, k0 int) {
 	}
 }
 
-// packPanels packs columns i0 to i1 of x, which is A seen as (k, m), in panels of as many as the tile has rows. x is
-// not transposed. All panels advance together, so that each cache line of x is used up before it is lost.
-func (kit *tiles) packPanels(dst []float32, x Mat, k0, k, i0, i1 int) {
-	i, from := i0, 0
-	if panels := (i1 - i0) / kit.rows; kit.packSixes != nil && panels > 0 {
-		from = k &^ 3
-		for l := 0; l < from; l += 4 {
-			kit.packSixes(&dst[l*6], &x.Data[x.at(k0+l, i)], k*6, x.Stride, panels)
-		}
-		for l := from; l < k; l++ {
-			src := x.Data[x.at(k0+l, i):]
-			for p := range panels {
-				copy(dst[(p*k+l)*6:][:6], src[p*6:])
-			}
-		}
-		i += panels * 6
+// packDown packs columns i0 to i1 of x, which is A seen as (k, m), into rows stride apart. x is not transposed. Some rows
+// of x are turned at a time, all their columns, so that each cache line of x is used up before it is lost.
+func (kit *tiles) packDown(dst []float32, stride int, x Mat, k0, k, i0, i1 int) {
+	for l := 0; l < k; l += kit.lanes {
+		kit.turn(dst[l:], stride, x.Data[x.at(k0+l, i0):], x.Stride, min(kit.lanes, k-l), i1-i0)
 	}
-	for ; i < i1; i += kit.rows {
-		rows := min(kit.rows, i1-i)
-		kit.pack(dst[(i-i0)*k:], rows, x, k0, k, i, rows)
+}
+
+// turn writes the transpose of src (rows, cols) to dst (cols, rows).
+func (kit *tiles) turn(dst []float32, dstStride int, src []float32, srcStride, rows, cols int) {
+	whole, quads := rows/kit.lanes*kit.lanes, cols/4
+	if quads == 0 {
+		whole = 0
+	}
+	for r := 0; r < whole; r += kit.lanes {
+		kit.transpose(&dst[r], &src[r*srcStride], dstStride, srcStride, quads)
+	}
+	for r := range rows {
+		from := 0
+		if r < whole {
+			from = 4 * quads
+		}
+		for c := from; c < cols; c++ {
+			dst[c*dstStride+r] = src[r*srcStride+c]
+		}
 	}
 }
 

@@ -4993,39 +4993,6 @@ loop:
 	VZEROUPPER
 	RET
 
-// func packSixesAVX2(dst, src *float32, panelStride, srcStride, panels int)
-TEXT ·packSixesAVX2(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ panelStride+16(FP), R8
-	MOVQ srcStride+24(FP), R9
-	MOVQ panels+32(FP), CX
-	SHLQ $2, R8
-	SHLQ $2, R9
-	LEAQ (R9)(R9*2), R10
-loop:
-	VMOVUPS (SI), X0
-	VMOVSD 16(SI), X4
-	VMOVUPS (SI)(R9*1), X1
-	VMOVSD 16(SI)(R9*1), X5
-	VMOVUPS (SI)(R9*2), X2
-	VMOVSD 16(SI)(R9*2), X6
-	VMOVUPS (SI)(R10*1), X3
-	VMOVSD 16(SI)(R10*1), X7
-	VMOVUPS X0, 0(DI)
-	VMOVSD X4, 16(DI)
-	VMOVUPS X1, 24(DI)
-	VMOVSD X5, 40(DI)
-	VMOVUPS X2, 48(DI)
-	VMOVSD X6, 64(DI)
-	VMOVUPS X3, 72(DI)
-	VMOVSD X7, 88(DI)
-	ADDQ $24, SI
-	ADDQ R8, DI
-	DECQ CX
-	JNE loop
-	RET
-
 // func sweep1x8AVX2(t *tile)
 TEXT ·sweep1x8AVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI

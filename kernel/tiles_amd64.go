@@ -352,6 +352,3 @@ func turned5AVX512(t *tile)
 
 //go:noescape
 func turned6AVX512(t *tile)
-
-//go:noescape
-func packSixesAVX2(dst, src *float32, panelStride, srcStride, panels int)

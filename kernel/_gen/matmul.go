@@ -51,7 +51,6 @@ func matmulText() string {
 		transpose(o, s)
 		copyRows(o, s)
 	}
-	packSixes(o)
 	few(o)
 	return o.String()
 }
@@ -286,35 +285,6 @@ func transpose(o *out, s set) {
 	o.op("RET\n")
 }
 
-// packSixes writes the packing of a transposed A: four rows of src, cut into panels of six columns. The four rows of
-// a panel lie together in dst, panels are panelStride apart.
-func packSixes(o *out) {
-	o.line("// func packSixesAVX2(dst, src *float32, panelStride, srcStride, panels int)")
-	o.line("TEXT ·packSixesAVX2(SB), NOSPLIT, $0-40")
-	o.op("MOVQ dst+0(FP), DI")
-	o.op("MOVQ src+8(FP), SI")
-	o.op("MOVQ panelStride+16(FP), R8")
-	o.op("MOVQ srcStride+24(FP), R9")
-	o.op("MOVQ panels+32(FP), CX")
-	o.op("SHLQ $2, R8")
-	o.op("SHLQ $2, R9")
-	o.op("LEAQ (R9)(R9*2), R10")
-	o.line("loop:")
-	for i, at := range []string{"(SI)", "(SI)(R9*1)", "(SI)(R9*2)", "(SI)(R10*1)"} {
-		o.op("VMOVUPS %s, X%d", at, i)
-		o.op("VMOVSD 16%s, X%d", at, i+4)
-	}
-	for i := range 4 {
-		o.op("VMOVUPS X%d, %d(DI)", i, 24*i)
-		o.op("VMOVSD X%d, %d(DI)", i+4, 24*i+16)
-	}
-	o.op("ADDQ $24, SI")
-	o.op("ADDQ R8, DI")
-	o.op("DECQ CX")
-	o.op("JNE loop")
-	o.op("RET\n")
-}
-
 // copyRows writes the packing of an operand that lies as it should: from each row of src, cols elements go to a row of
 // dst, which is filled up to whole registers with zeros. There is one routine for each number of registers.
 func copyRows(o *out, s set) {
@@ -384,7 +354,6 @@ func tilesGo() string {
 		o.line("\tdefault:\n\t\tpanic(\"kernel: no copy of that width\")\n\t}\n}\n")
 	}
 	fewGo(o)
-	o.line("//go:noescape\nfunc packSixesAVX2(dst, src *float32, panelStride, srcStride, panels int)")
 	return strings.TrimRight(o.String(), "\n") + "\n"
 }
 
