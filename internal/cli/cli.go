@@ -61,7 +61,7 @@ type Commands struct {
 	Release     ReleaseCmd     `cmd:"" help:"Gate, model card, weights and checksums of a finished run."`
 	Convert     ConvertCmd     `cmd:"" help:"Between Hugging Face folders and GGUF files, and between number formats."`
 	Serve       ServeCmd       `cmd:"" help:"OpenAI's HTTP interface to a model, and a page to try it."`
-	Trace       TraceCmd       `cmd:"" help:"Which documents and licences a training step saw."`
+	Trace       TraceCmd       `cmd:"" help:"Which documents and licences a training step saw, and which steps saw a document, source, licence or agreement."`
 	Launch      LaunchCmd      `cmd:"" help:"Job files for clusters: Slurm, Kubernetes."`
 	Doctor      DoctorCmd      `cmd:"" help:"What this machine has, what is missing, what to do."`
 	Version     VersionCmd     `cmd:"" help:"The version of ravn."`
