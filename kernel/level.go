@@ -31,6 +31,7 @@ type level struct {
 	tiles  tiles
 	halves halves
 	rows   [numFormats]rowKit
+	peak   peak
 }
 
 var portable = level{
@@ -54,6 +55,7 @@ var portable = level{
 	tiles:      tilesGeneric,
 	halves:     halvesOf(tilesGeneric),
 	rows:       rowsGeneric(),
+	peak:       peakGeneric,
 }
 
 // levels holds what this machine can run, slowest first. active is the one in use.

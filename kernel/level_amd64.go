@@ -24,6 +24,7 @@ func assembly() []*level {
 			sweep: sweepAVX2,
 		}
 		l.halves = halvesOf(l.tiles)
+		l.peak = peak{f32: peakLoop{peakF32AVX2, 12 * 8 * 2}, read: readAllAVX2}
 		ls = append(ls, &l)
 		if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL {
 			l := l
@@ -36,8 +37,13 @@ func assembly() []*level {
 				sweep: sweepAVX512, turned: turnedAVX512[:],
 			}
 			l.halves = halvesOf(l.tiles)
+			l.peak = peak{f32: peakLoop{peakF32AVX512, 24 * 16 * 2}, read: readAllAVX512}
 			if cpu.X86.HasAVX512BF16 {
 				l.halves = halvesBF16(l.tiles)
+				l.peak.bf16 = peakLoop{peakBF16AVX512, 24 * 32 * 2}
+			}
+			if cpu.X86.HasAVX512VNNI {
+				l.peak.int8 = peakLoop{peakInt8AVX512, 24 * 64 * 2}
 			}
 			ls = append(ls, &l)
 		}

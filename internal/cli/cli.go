@@ -63,6 +63,7 @@ type Commands struct {
 	Serve       ServeCmd       `cmd:"" help:"OpenAI's HTTP interface to a model, and a page to try it."`
 	Trace       TraceCmd       `cmd:"" help:"Which documents and licences a training step saw, and which steps saw a document, source, licence or agreement."`
 	Launch      LaunchCmd      `cmd:"" help:"Job files for clusters: Slurm, Kubernetes."`
+	Bench       BenchCmd       `cmd:"" help:"How fast this machine multiplies, reads, tokenises, trains and generates."`
 	Doctor      DoctorCmd      `cmd:"" help:"What this machine has, what is missing, what to do."`
 	Version     VersionCmd     `cmd:"" help:"The version of ravn."`
 }

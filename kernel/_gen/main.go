@@ -51,6 +51,8 @@ func main() {
 		"tiles_amd64.go":  tilesGo(),
 		"bf16_amd64.s":    bf16Text(),
 		"bf16_amd64.go":   bf16Go(),
+		"peak_amd64.s":    peakText(),
+		"peak_amd64.go":   peakGo(),
 		"rows_amd64.s":    rowsText(),
 		"rows_amd64.go":   rowsGo(),
 		"vector_amd64.s":  vectorText(),
