@@ -25,7 +25,7 @@ for d in f32 f16 bf16 q8_0 q4_0; do
 	fi
 done
 # ids FILE: as llama.cpp finds them, without BOS and without taking special strings for special tokens.
-ids() { chroot "$chroot" llama-tokenize -m "$inside/f32.gguf" -f "$inside/$1" --ids --no-bos --no-parse-special --log-disable 2>/dev/null | tr -d '[] \n'; }
+ids() { chroot "$chroot" llama-tokenize -m "$inside/f32.gguf" -f "$inside/$1" --ids --no-bos --no-escape --no-parse-special --log-disable 2>/dev/null | tr -d '[] \n'; }
 # ours FILE: as ravn does.
 ours() {
 	python3 -c 'import json,sys; print(json.dumps({"text": open(sys.argv[1], encoding="utf-8", newline="").read()}))' "$work/$1" |
