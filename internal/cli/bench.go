@@ -180,7 +180,7 @@ func (b *bench) peaks() {
 	b.report.Peaks = benchPeaks{p.F32 / 1e9, p.BF16 / 1e9, p.Int8 / 1e9, kernel.MeasureRead(b.report.Threads, data, b.d) / 1e9}
 }
 
-// share names the peak that a figure is measured against, and returns it.
+// peak is the one with that name, 0 for another.
 func (b *bench) peak(of string) float64 {
 	switch of {
 	case "fp32":
@@ -449,6 +449,12 @@ func (b *bench) openRandom(c *model.Config, d model.DType) (e *cpu.Engine, read 
 	return e, read, err
 }
 
+// promptFLOPs is the cost of a token of a prompt of n, of which only the last has its logits computed.
+func promptFLOPs(c *model.Config, n int) float64 {
+	head := 2 * float64(c.VocabSize) * float64(c.HiddenSize)
+	return c.ForwardFLOPs(n) - head*float64(n-1)/float64(n)
+}
+
 func (b *bench) sessions(e *cpu.Engine, c *model.Config, d model.DType, read float64) error {
 	const decoded = 8
 	z := &b.size
@@ -463,7 +469,7 @@ func (b *bench) sessions(e *cpu.Engine, c *model.Config, d model.DType, read flo
 	}
 	logits := make([]float32, c.VocabSize)
 	name := fmt.Sprintf("%s, %s parameters", d, progress.Count(int64(c.NumParams())))
-	if err := b.add("generate", fmt.Sprintf("prompt of %d, %s", z.prompt, name), "tokens/s", float64(z.prompt), b.peakOf(d), c.ForwardFLOPs(z.prompt)/1e9, func() error {
+	if err := b.add("generate", fmt.Sprintf("prompt of %d, %s", z.prompt, name), "tokens/s", float64(z.prompt), b.peakOf(d), promptFLOPs(c, z.prompt)/1e9, func() error {
 		s.Truncate(0)
 		return s.Append(ids, logits, len(ids)-1)
 	}); err != nil {
