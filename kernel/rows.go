@@ -198,21 +198,18 @@ type rowPack struct {
 
 // rowTile adds products of rows of activations and a panel to running sums. The assembly knows the offsets.
 type rowTile struct {
-	a       *byte // activations: float32, pairs or bytes
-	aRow    int   // bytes between rows
-	b       *byte // panel
-	c       *float32
-	cRow    int // bytes between rows of sums
-	steps   int // dwords of a row, or blocks
-	zero    *int32
-	d       *float32
-	dRow    int      // bytes between rows of zero and of d
-	scale   *float32 // of the panel, lanes*vecs a block
-	rows    int
-	width   int // lanes*vecs, for the plain version
-	offset  int
-	signed  bool
-	padding int
+	a     *byte // activations: float32, pairs or bytes
+	aRow  int   // bytes between rows
+	b     *byte // panel
+	c     *float32
+	cRow  int // bytes between rows of sums
+	steps int // dwords of a row, or blocks
+	zero  *int32
+	d     *float32
+	dRow  int      // bytes between rows of zero and of d
+	scale *float32 // of the panel, lanes*vecs a block
+	rows  int
+	width int // lanes*vecs, for the plain version
 }
 
 // rowJob is some products on their way through the pool.

@@ -114,7 +114,6 @@ type job struct {
 	box      *mailbox
 	logProbs bool
 	top      int
-	maxRoom  int
 }
 
 // sequences makes one for each prompt and answer. maxTokens is what the client asks for, -1 for what the context leaves.

@@ -1,7 +1,6 @@
 package stats
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -160,7 +159,7 @@ func coverageTable(t *testing.T, trials, resamples int, low, high float64) {
 			t.Errorf("%s: a 95 %% interval covers %.1f %%, want %.0f to %.0f", c.name, share, low, high)
 		}
 	}
-	t.Log(fmt.Sprintf("%d trials, %d resamples: the standard error of a share is %.1f points", trials, resamples, 100*math.Sqrt(0.95*0.05/float64(trials))))
+	t.Logf("%d trials, %d resamples: the standard error of a share is %.1f points", trials, resamples, 100*math.Sqrt(0.95*0.05/float64(trials)))
 }
 
 // Promise, the short form; the long one is behind -tags slow. With 120 trials three standard errors are 6 points.

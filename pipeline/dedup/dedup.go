@@ -74,7 +74,6 @@ type stage struct {
 	exact *extsort.Sorter
 	bands *extsort.Sorter
 	sigs  *os.File // signatures, by document
-	buf   []byte
 
 	exactOf  []uint32 // by document: the first with its text
 	root     []uint32 // by document: union-find, roots are the first of their cluster
