@@ -32,6 +32,19 @@ func windows(text, n, size, bos int) []window {
 	return w
 }
 
+// Window is a part of a text of tokens to be scored: [From, To), given those from Start on.
+type Window struct{ Start, From, To int }
+
+// Windows cuts n tokens into the windows of size tokens in which TextLoss scores them; bos is 1 when a BOS stands before
+// each.
+func Windows(n, size, bos int) []Window {
+	var out []Window
+	for _, w := range windows(0, n, size, bos) {
+		out = append(out, Window{w.start, w.from, w.to})
+	}
+	return out
+}
+
 // TextLoss scores every token of each text given BOS (where the tokenizer has one) and what stands before it, EOS not
 // included. Texts longer than the window are scored by overlapping windows.
 func (l *Local) TextLoss(ctx context.Context, texts []string) ([]TextLoss, error) {

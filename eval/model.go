@@ -30,6 +30,7 @@ type Info struct {
 	Hash       string // of weights, configuration and tokenizer
 	Kind       string // "local", "dummy", ...
 	Grammars   bool   // Generate keeps to GeneratePrompt.Grammar
+	NoScores   bool   // ChoiceScores cannot be asked: the answer has to be read from what Generate writes
 }
 
 // ChoicePrompt is a prompt and the continuations to compare. Prompt + Choices[i] is the whole text, so a choice that

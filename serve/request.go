@@ -143,6 +143,9 @@ func (s *Server) sequences(ctx context.Context, q *settings, prompts [][]int32, 
 	}
 	for i, p := range prompts {
 		room := s.o.ContextTokens - len(p)
+		if maxTokens == 0 {
+			room++ // the last token is scored, but nothing is asked of what follows it
+		}
 		write := maxTokens
 		if write < 0 {
 			write = min(room, s.o.MaxTokens)

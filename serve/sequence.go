@@ -102,8 +102,14 @@ func (q *sequence) end(e event) {
 
 func (q *sequence) prefilling() bool { return q.fed < q.target }
 
-// size is how many tokens the session must have place for.
-func (q *sequence) size() int { return len(q.prompt) + q.maxTokens }
+// size is how many tokens the session must have place for. The last token of a prompt that is only scored is not
+// computed.
+func (q *sequence) size() int {
+	if q.maxTokens == 0 {
+		return max(1, len(q.prompt)-1)
+	}
+	return len(q.prompt) + q.maxTokens
+}
 
 // scored reports whether the log-probabilities of the prompt are wanted.
 func (q *sequence) scored() bool { return q.echo && q.logProbs }

@@ -285,7 +285,7 @@ func ask(ctx context.Context, k kind, m eval.Model, d *Dataset, draws []*draw, o
 		part := queue[at:min(at+size, len(queue))]
 		begin := time.Now()
 		var err error
-		if k.choices(&d.Spec, part[0].row) != nil {
+		if k.choices(&d.Spec, part[0].row) != nil && !m.Info().NoScores {
 			err = askChoices(ctx, m, k, part)
 		} else {
 			err = askText(ctx, m, part, d.MaxTokens, grammar)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"ravn/eval/endpoint"
 	"ravn/internal/progress"
 	"ravn/kernel"
 	"ravn/release"
@@ -129,8 +130,9 @@ func exitCode(err error) int {
 	var refused *release.Refused
 	var usage usageError
 	var breached *train.Breached
+	var cost *endpoint.CostError
 	switch {
-	case errors.As(err, &refused), errors.As(err, &breached):
+	case errors.As(err, &refused), errors.As(err, &breached), errors.As(err, &cost):
 		return ExitGate
 	case errors.As(err, &usage):
 		return ExitUsage

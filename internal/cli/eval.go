@@ -25,7 +25,7 @@ type EvalCmd struct {
 
 // EvalRunCmd measures models on data sets.
 type EvalRunCmd struct {
-	Models           []string `arg:"" name:"model" help:"Hugging Face folders or GGUF files, or \"dummy\" or \"majority\", the floors."`
+	Models           []string `arg:"" name:"model" help:"Hugging Face folders or GGUF files, openai:NAME for a model behind OpenAI's interface, or \"dummy\" or \"majority\", the floors."`
 	Data             []string `help:"A data set: its folder, its name in a --data-dir, or a file of held-out documents for bits per byte; may be repeated. Without it every data set of the --data-dir."`
 	DataDir          []string `env:"RAVN_EVAL_DATA" help:"Folders of data sets, each in a folder of its name."`
 	Language         []string `help:"Only data sets in these languages (da, nb, nn, sv, …)."`
@@ -44,6 +44,8 @@ type EvalRunCmd struct {
 	Threads          int      `help:"Threads; 0 uses all processors. Does not change any result."`
 	Engine           string   `enum:"cpu,xla,ref" default:"cpu" help:"What runs the models: cpu, xla (see ravn train --help), or ref, the slow reading copy."`
 	JSON             bool     `name:"json" help:"Print records and comparisons as JSON."`
+
+	Endpoint endpointFlags `embed:""`
 }
 
 // Help is shown under --help.
@@ -54,7 +56,8 @@ where it was when it is given again.
 
 Examples:
   ravn eval runs/quickstart/base/checkpoints/step-000140 runs/quickstart/release --data runs/quickstart/material/eval/mini-scala-da
-  ravn eval my-model dummy majority --data-dir eval-data --language da`
+  ravn eval my-model dummy majority --data-dir eval-data --language da
+  ravn eval openai:gpt-4-0613 --data shared/data/eval/scala-da --split val --prices prices.yaml --max-cost 20`
 }
 
 // Run asks every model every data set.
@@ -67,7 +70,7 @@ func (c *EvalRunCmd) Run(ctx context.Context, s *Streams) error {
 	var records []eval.Record
 	var comparisons []modelComparison
 	for k, name := range c.Models {
-		m, err := c.open(name)
+		m, err := c.open(ctx, s, name, sets)
 		if err != nil {
 			return err
 		}
@@ -151,10 +154,8 @@ func (m *modelComparison) write(out io.Writer) {
 
 // evaluate asks one model one data set, with the answers that are kept, and writes record and predictions.
 func (c *EvalRunCmd) evaluate(ctx context.Context, s *Streams, m eval.Model, d *task.Dataset, base *task.Result) (*task.Result, error) {
-	o := task.Options{
-		Mode: c.Mode, Split: c.Split, Limit: c.Limit, Iterations: c.Iterations, Version: run.Version(), Progress: s.Progress(),
-		ZeroShot: c.ZeroShot, Repair: c.Repair, BitsPerCharacter: c.BitsPerCharacter, Bootstrap: bootstrapOptions,
-	}
+	o := c.options()
+	o.Progress = s.Progress()
 	if d.Task == task.BitsPerByte {
 		o.Iterations = 0
 	}
@@ -241,15 +242,23 @@ func (c *EvalRunCmd) wants(name string, languages []string) bool {
 		(len(c.Language) == 0 || slices.ContainsFunc(languages, func(l string) bool { return slices.Contains(c.Language, l) }))
 }
 
-func (c *EvalRunCmd) open(name string) (eval.Model, error) {
+// options are what every data set is asked with.
+func (c *EvalRunCmd) options() task.Options {
+	return task.Options{
+		Mode: c.Mode, Split: c.Split, Limit: c.Limit, Iterations: c.Iterations, Version: run.Version(),
+		ZeroShot: c.ZeroShot, Repair: c.Repair, BitsPerCharacter: c.BitsPerCharacter, Bootstrap: bootstrapOptions,
+	}
+}
+
+func (c *EvalRunCmd) open(ctx context.Context, s *Streams, name string, sets []*task.Dataset) (eval.Model, error) {
 	if name == "dummy" {
 		return eval.NewDummy(bootstrapOptions.Seed), nil
 	}
 	if name == "majority" {
 		return &task.Majority{}, nil
 	}
-	if strings.HasPrefix(name, "openai:") {
-		return nil, usageError{fmt.Errorf("eval: %s: endpoints are not part of this version; name a folder", name)}
+	if endpoint, ok := endpointName(name); ok {
+		return c.Endpoint.open(ctx, s, endpoint, sets, c.options())
 	}
 	return eval.OpenLocal(name, eval.LocalOptions{Threads: c.Threads, Engine: c.Engine})
 }
