@@ -65,6 +65,9 @@ func (l *loop) begin(at *int, meta checkpoint.Meta) error {
 	if err := l.measureBase(); err != nil {
 		return err
 	}
+	if err := l.sample(0); err != nil {
+		return err
+	}
 	step, err := l.branch()
 	if err != nil {
 		return err
@@ -184,6 +187,11 @@ func (l *loop) step(step int) error {
 	if err := l.timings.Write("step", step, "seconds", l.now().Sub(began).Seconds()); err != nil {
 		return err
 	}
+	if step%o.ValidateEvery == 0 || step == l.end() {
+		if err := l.sample(step); err != nil {
+			return err
+		}
+	}
 	if step%o.ValidateEvery == 0 || step == l.end() || o.Guard != nil && step%o.Guard.Every == 0 {
 		if err := l.measure(step); err != nil {
 			return err
@@ -260,6 +268,24 @@ func (l *loop) measure(step int) error {
 		return nil
 	}
 	return l.judge(step, nll)
+}
+
+// sample writes what the model makes of the recipe's prompts.
+func (l *loop) sample(step int) error {
+	s := l.Options.Samples
+	if s == nil || l.Job.Write == nil {
+		return nil
+	}
+	for _, p := range s.Prompts {
+		text, err := l.Job.Write(p.Text, s.Tokens)
+		if err != nil {
+			return fmt.Errorf("train: sample at step %d: %w", step, err)
+		}
+		if err := l.events.Write("sample", step, "language", p.Language, "prompt", p.Text, "text", text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *loop) writeValid(step int, nll []float64) error {

@@ -32,12 +32,25 @@ type Options struct {
 	ZLoss  float64  `yaml:"z_loss,omitempty" json:"z_loss,omitempty"` // weight of log²Z of the logits in what is minimised, against their drift; 1e-4 where it is used; 0 is without
 	EMA    float64  `yaml:"ema,omitempty" json:"ema,omitempty"`       // decay of a running mean of the weights, such as 0.999, kept beside each checkpoint in ema/; 0 keeps none
 
-	CheckpointMinutes float64 `yaml:"checkpoint_minutes,omitempty" json:"checkpoint_minutes,omitempty"` // also a checkpoint after so many minutes without one; 0 is never
-	KeepEvery         int     `yaml:"keep_every,omitempty" json:"keep_every,omitempty"`                 // checkpoints at multiples of so many steps are kept for good; 0 keeps none
-	TimeLimit         string  `yaml:"time_limit,omitempty" json:"time_limit,omitempty"`                 // such as 55m or 11h30m: a call stops before it with a checkpoint, and the next one goes on
-	OnNaN             string  `yaml:"on_nan,omitempty" json:"on_nan"`                                   // "stop" (default), or "skip": leave out the update of a batch whose loss or gradient is no number, three in succession at most
-	Spikes            *Spikes `yaml:"spikes,omitempty" json:"spikes,omitempty"`                         // what a loss spike is and what is done about it; without it none is looked for
-	Guard             *Guard  `yaml:"guard,omitempty" json:"guard,omitempty"`                           // what of the base may not be lost; without it nothing is watched
+	CheckpointMinutes float64  `yaml:"checkpoint_minutes,omitempty" json:"checkpoint_minutes,omitempty"` // also a checkpoint after so many minutes without one; 0 is never
+	KeepEvery         int      `yaml:"keep_every,omitempty" json:"keep_every,omitempty"`                 // checkpoints at multiples of so many steps are kept for good; 0 keeps none
+	TimeLimit         string   `yaml:"time_limit,omitempty" json:"time_limit,omitempty"`                 // such as 55m or 11h30m: a call stops before it with a checkpoint, and the next one goes on
+	OnNaN             string   `yaml:"on_nan,omitempty" json:"on_nan"`                                   // "stop" (default), or "skip": leave out the update of a batch whose loss or gradient is no number, three in succession at most
+	Spikes            *Spikes  `yaml:"spikes,omitempty" json:"spikes,omitempty"`                         // what a loss spike is and what is done about it; without it none is looked for
+	Samples           *Samples `yaml:"samples,omitempty" json:"samples,omitempty"`                       // beginnings that the model continues at every validation, for people to read
+	Guard             *Guard   `yaml:"guard,omitempty" json:"guard,omitempty"`                           // what of the base may not be lost; without it nothing is watched
+}
+
+// Samples are beginnings of texts, continued with the likeliest tokens.
+type Samples struct {
+	Prompts []Prompt `yaml:"prompts" json:"prompts"`         // in the target and base languages
+	Tokens  int      `yaml:"tokens,omitempty" json:"tokens"` // of each continuation; default 32
+}
+
+// Prompt is the beginning of a text.
+type Prompt struct {
+	Language string `yaml:"language" json:"language"` // code, for people
+	Text     string `yaml:"text" json:"text"`         // its first words
 }
 
 // DefaultOptions are AdamW's customary numbers; Steps, RowsPerStep and the peak rate are for the recipe to say.
@@ -64,6 +77,9 @@ func (o *Options) Fill() {
 	if o.OnNaN == "" {
 		o.OnNaN = "stop"
 	}
+	if o.Samples != nil && o.Samples.Tokens == 0 {
+		o.Samples.Tokens = 32
+	}
 	if o.Spikes != nil {
 		o.Spikes.fill()
 	}
@@ -75,7 +91,10 @@ func (o *Options) Fill() {
 // Deciding is o without what has no say in the numbers: when checkpoints are
 // written, which are kept, when a call ends, and what is computed twice for want of memory.
 func (o Options) Deciding() Options {
-	o.CheckpointEvery, o.KeepCheckpoints, o.CheckpointMinutes, o.KeepEvery, o.TimeLimit, o.Recompute = 0, 0, 0, 0, "", ""
+	if o.Guard == nil { // which otherwise names the last scheduled checkpoint within limits
+		o.CheckpointEvery = 0
+	}
+	o.KeepCheckpoints, o.CheckpointMinutes, o.KeepEvery, o.TimeLimit, o.Recompute = 0, 0, 0, "", ""
 	return o
 }
 
@@ -178,6 +197,9 @@ func (o Options) Validate() error {
 	}
 	if o.OnNaN != "stop" && o.OnNaN != "skip" {
 		bad("on_nan %q is unknown (stop, skip)", o.OnNaN)
+	}
+	if s := o.Samples; s != nil && (len(s.Prompts) == 0 || s.Tokens < 1) {
+		bad("samples needs prompts, and a positive number of tokens, not %d", s.Tokens)
 	}
 	if o.Spikes != nil {
 		if err := o.Spikes.Validate(); err != nil {

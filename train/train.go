@@ -58,6 +58,8 @@ type Job struct {
 
 	// Raise is the source with more replay behind each of the steps of after; nil when replay cannot be raised.
 	Raise func(after []int) (Source, error)
+	// Write continues a prompt with so many of the likeliest tokens; nil where the engine cannot.
+	Write func(prompt string, tokens int) (string, error)
 	// Save writes a checkpoint; nil is checkpoint.Save.
 	Save func(dir string, cfg *model.Config, s model.State, meta checkpoint.Meta, files map[string][]byte) error
 	Now  func() time.Time // nil is time.Now; only limits of time and timings.jsonl ask it

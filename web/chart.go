@@ -22,6 +22,7 @@ type Chart struct {
 	Title, Unit string
 	Steps       int // planned: the axis reaches so far
 	Series      []Series
+	Limits      []Limit
 	Note        string
 }
 
@@ -55,6 +56,23 @@ func (c Chart) SVG(id string) template.HTML {
 			}
 		}
 	}
+	for _, l := range c.Limits {
+		low, high = min(low, l.Value), max(high, l.Value)
+	}
+	if span := high - low; span > 0 { // bands may reach as far again as the curves do; a wilder one is cut at the edge
+		from, to := low, high
+		for _, s := range c.Series {
+			bands := s.Bands
+			if s.End != nil {
+				bands = append(bands[:len(bands):len(bands)], *s.End)
+			}
+			for _, b := range bands {
+				if finite(b.Low) && finite(b.High) {
+					low, high = max(min(low, b.Low), from-span), min(max(high, b.High), to+span)
+				}
+			}
+		}
+	}
 	yt, xt := niceTicks(low, high, 4), niceTicks(0, float64(last), 5)
 	right := 20.0
 	if len(c.Series) > 1 {
@@ -77,8 +95,12 @@ func (c Chart) SVG(id string) template.HTML {
 	fmt.Fprintf(&b, `<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>`, left, chartWidth-right, chartHeight-bottom, chartHeight-bottom)
 	fmt.Fprintf(&b, `<text class="tick" x="%g" y="%g" text-anchor="middle">step</text>`, (left+chartWidth-right)/2, chartHeight-6)
 	fmt.Fprintf(&b, `<text class="tick" transform="translate(15 %g) rotate(-90)" text-anchor="middle">%s</text>`, (top+chartHeight-bottom)/2, esc(c.Unit))
+	for _, l := range c.Limits {
+		fmt.Fprintf(&b, `<line class="limit" x1="%g" x2="%g" y1="%.1f" y2="%.1f"><title>limit of %s: %.3g</title></line>`, left, chartWidth-right, y.at(l.Value), y.at(l.Value), esc(l.Name), l.Value)
+	}
 	labels := labelPlaces(c.Series, y)
 	for i, s := range c.Series {
+		drawBand(&b, s, i, x, y)
 		drawLine(&b, s, i, x, y)
 		if sum, ok := s.Summary(); ok && len(c.Series) > 1 {
 			fmt.Fprintf(&b, `<line class="lead" x1="%.1f" y1="%.1f" x2="%g" y2="%.1f"/><text class="name" x="%g" y="%.1f">%s</text>`,
@@ -87,6 +109,28 @@ func (c Chart) SVG(id string) template.HTML {
 	}
 	b.WriteString(`</svg>`)
 	return template.HTML(b.String())
+}
+
+// drawBand draws the intervals of a series, and the bracket of its forecast at the right edge.
+func drawBand(b *strings.Builder, s Series, i int, x, y scale) {
+	cut := func(v float64) float64 { return y.at(min(max(v, y.low), y.high)) }
+	if len(s.Bands) == len(s.Points) && len(s.Bands) > 1 {
+		var up, down []string
+		for k, p := range s.Points {
+			if finite(s.Bands[k].Low) && finite(s.Bands[k].High) {
+				up = append(up, fmt.Sprintf("%.1f %.1f", x.at(float64(p.Step)), cut(s.Bands[k].High)))
+				down = append([]string{fmt.Sprintf("%.1f %.1f", x.at(float64(p.Step)), cut(s.Bands[k].Low))}, down...)
+			}
+		}
+		if len(up) > 1 {
+			fmt.Fprintf(b, `<path class="band m%d" d="M%s L%s Z"/>`, i%numStyles, strings.Join(up, " L"), strings.Join(down, " L"))
+		}
+	}
+	if sum, ok := s.Summary(); ok && s.End != nil {
+		at := x.to - 4*float64(i+1)
+		fmt.Fprintf(b, `<path class="line ahead c%d" d="M%.1f %.1f L%.1f %.1f"/><line class="ahead c%d" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"><title>%s is expected to end at %.3g [%.3g, %.3g]</title></line>`,
+			i%numStyles, x.at(float64(sum.Last.Step)), y.at(sum.Last.Value), at, cut(s.Middle), i%numStyles, at, at, cut(s.End.Low), cut(s.End.High), esc(s.Name), s.Middle, s.End.Low, s.End.High)
+	}
 }
 
 // drawLine draws one series; a gap where a value is no number. Few points get dots, which say their values.
@@ -181,6 +225,9 @@ func (c Chart) words() string {
 		if sum, ok := s.Summary(); ok {
 			parts = append(parts, fmt.Sprintf("%s from %.4g at step %d to %.4g at step %d", s.Name, sum.First.Value, sum.First.Step, sum.Last.Value, sum.Last.Step))
 		}
+	}
+	for _, l := range c.Limits {
+		parts = append(parts, fmt.Sprintf("limit of %s %.3g", l.Name, l.Value))
 	}
 	return fmt.Sprintf("%s, in %s: %s", c.Title, c.Unit, strings.Join(parts, "; "))
 }

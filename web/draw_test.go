@@ -8,7 +8,7 @@ import (
 )
 
 func TestTextDrawsEveryPointAtItsPlace(t *testing.T) {
-	c := Chart{Title: "rate", Unit: "1", Steps: 4, Series: []Series{{"a", []Point{{0, 0}, {2, 1}, {4, 0}}}}}
+	c := Chart{Title: "rate", Unit: "1", Steps: 4, Series: []Series{{Name: "a", Points: []Point{{0, 0}, {2, 1}, {4, 0}}}}}
 	got := c.Text(5, 3)
 	want := "rate (1)\n" +
 		"         1 │  *\n" +
@@ -25,7 +25,7 @@ func TestTextDrawsEveryPointAtItsPlace(t *testing.T) {
 }
 
 func TestChartFileIsXML(t *testing.T) {
-	c := Chart{Title: `a "<b>" & c`, Unit: "1", Series: []Series{{"x", []Point{{1, 2}, {2, 3}}}, {"y", []Point{{1, 3}}}}}
+	c := Chart{Title: `a "<b>" & c`, Unit: "1", Series: []Series{{Name: "x", Points: []Point{{1, 2}, {2, 3}}}, {Name: "y", Points: []Point{{1, 3}}}}}
 	svg := string(c.File())
 	if !strings.HasPrefix(svg, `<svg xmlns="http://www.w3.org/2000/svg"`) || !strings.Contains(svg, "<style>") {
 		t.Errorf("not a file of its own: %.120s", svg)

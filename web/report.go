@@ -53,7 +53,24 @@ type Phase struct {
 	Loss  []Point
 	LR    []Point
 	Bits  []Series // bits per byte on held-out text, a series a language
+
+	GradNorm []Point
+	Change   []Series // of held-out text against the base, in %, with bands; ends are forecasts
+	Limits   []Limit  // of the guard, in %
+	Guard    *Guard   // nil: nothing is watched
+	Mixture  Mixture
+	Samples  []Sample
+	Notes    []string // spikes, breaches: what happened on the way
 }
+
+// Limit is a line that a chart's curves should stay below.
+type Limit struct {
+	Name  string
+	Value float64
+}
+
+// Band is an interval.
+type Band struct{ Low, High float64 }
 
 // Point is a value at a step.
 type Point struct {
@@ -65,6 +82,9 @@ type Point struct {
 type Series struct {
 	Name   string
 	Points []Point
+	Bands  []Band // empty, or the interval of each point
+	End    *Band  // interval of what is expected at the last planned step
+	Middle float64
 }
 
 // CorpusRow is a section's counts. In = Kept + Heldout + Removed.

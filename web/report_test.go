@@ -30,9 +30,30 @@ func full() *Report {
 		Phases: []Phase{
 			{
 				Name: "continued", Steps: 1000, Loss: loss, LR: rate,
-				Bits: []Series{{"Danish", []Point{{0, 3}, {500, 2.4}, {1000, 2}}}, {"English", []Point{{0, 2}, {500, math.NaN()}, {1000, 2.06}}}, {"Bokmål", []Point{{0, 3.1}, {1000, 2.4}}}},
+				Bits: []Series{{Name: "Danish", Points: []Point{{0, 3}, {500, 2.4}, {1000, 2}}}, {Name: "English", Points: []Point{{0, 2}, {500, math.NaN()}, {1000, 2.06}}}, {Name: "Bokmål", Points: []Point{{0, 3.1}, {1000, 2.4}}}},
 			},
 			{Name: "empty", Steps: 5},
+			{
+				Name: "guarded", Steps: 1000, Loss: loss[:300], GradNorm: rate[:300],
+				Change: []Series{
+					{Name: "Danish", Points: []Point{{0, 0}, {100, -9}, {200, -13}, {300, -15}}, Bands: []Band{{0, 0}, {-10, -8}, {-14.5, -11.5}, {-16, -14}}, End: &Band{-26, -16}, Middle: -20},
+					{Name: "English", Points: []Point{{0, 0}, {100, 0.5}, {200, 1.6}, {300, 2.9}}, Bands: []Band{{0, 0}, {0, 1}, {1, 2.2}, {2.3, 3.5}}, End: &Band{3, 9}, Middle: 5},
+				},
+				Limits: []Limit{{"English", 1}, {"Swedish", 1}},
+				Guard: &Guard{Actions: []string{"A limit was exceeded and the run was stopped at step 300."}, Rows: []GuardRow{
+					{Group: "English", Value: 0.029, Low: 0.023, High: 0.035, Documents: 50, Limit: ptr(0.01), State: "beyond", Forecast: &Band{0.03, 0.09}, Expected: 0.05},
+					{Group: "Swedish", Value: 0.012, Low: 0.002, High: 0.022, Documents: 50, Limit: ptr(0.01), State: "above"},
+					{Group: "Norwegian", Value: -0.1, Low: -0.12, High: -0.08, Documents: 50, Limit: ptr(0.01), State: "within"},
+					{Group: "Danish", Value: -0.15, Low: -0.16, High: -0.14, Documents: 50},
+				}},
+				Mixture: Mixture{
+					{First: 1, Last: 200, Sections: []MixShare{{"adl", 0.5}, {"wiki & co", 0.4}, {"replay-en", 0.1}}},
+					{First: 201, Last: 900, Sections: []MixShare{{"adl", 0.4}, {"wiki & co", 0.35}, {"replay-en", 0.25}}, Why: "the guard raised replay behind step 200 to 25 %"},
+					{First: 901, Last: 1000, Sections: []MixShare{{"law", 0.75}, {"replay-en", 0.25}}},
+				},
+				Samples: []Sample{{0, "Danish", "Ravnen sad", " på <the>"}, {300, "Danish", "Ravnen sad", " på taget."}},
+				Notes:   []string{"Step 120: loss spike, loss 9.1, skip."},
+			},
 		},
 		Corpus: []CorpusRow{
 			{Section: "adl", License: "CC0-1.0", Language: "da", Role: "target", In: 1234567, Kept: 1234560, Heldout: 2, Removed: 5, Bytes: 99},
@@ -54,6 +75,32 @@ func full() *Report {
 		Trace:  &Trace{Step: 3, Spans: []TraceSpan{{0, 0, 16, "adl", "adl_1", "CC0-1.0"}, {0, 16, 48, "wiki", "wiki_1", "CC-BY-SA-4.0"}}},
 		Stages: []Stage{{"corpus", "done", 12.34}, {"train", "done", 3725}},
 		Files:  []File{{"events.jsonl", "measurements"}},
+	}
+}
+
+func ptr(x float64) *float64 { return &x }
+
+// TestGuardedPhase: bands, limits, forecast, mixture and samples are there, as drawings and in words.
+func TestGuardedPhase(t *testing.T) {
+	p := full().Phases[2]
+	chart := string(p.Charts()[0].SVG("g"))
+	for part, n := range map[string]int{`class="band`: 2, `class="limit"`: 2, `<line class="ahead`: 2, "limit of English 1": 1, "is expected to end at 5 [3, 9]": 1} {
+		if got := strings.Count(chart, part); got != n {
+			t.Errorf("the chart of changes has %d of %q, want %d", got, part, n)
+		}
+	}
+	mix := string(p.Mixture.SVG("m"))
+	if strings.Count(mix, "<rect") != 8 || !strings.Contains(mix, "steps 901 to 1000: law 75.0 %, replay-en 25.0 %") || !strings.Contains(mix, "wiki &amp; co") {
+		t.Errorf("the mixture: %s", mix)
+	}
+	html := page(t, full())
+	for _, want := range []string{"▼ beyond the limit", "&#43;2.90 % [&#43;2.30, &#43;3.50]", "&#43;5.00 % [&#43;3.00, &#43;9.00]", "~ above, not told apart", "raised replay behind step 200", "på &lt;the&gt;", "loss spike"} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if got := string(Mixture(nil).SVG("m")); !strings.Contains(got, "No mixture yet") {
+		t.Errorf("an empty mixture: %s", got)
 	}
 }
 
@@ -132,13 +179,13 @@ func wellFormed(t *testing.T, svg string) {
 }
 
 func TestDrawingsAreWellFormedAndSayItInWords(t *testing.T) {
-	c := Chart{Title: "loss & more", Unit: "nats", Steps: 10, Series: []Series{{"a", []Point{{0, 1}, {10, 2}}}, {"b", []Point{{0, 1}, {5, math.Inf(1)}, {10, 2}}}}}
+	c := Chart{Title: "loss & more", Unit: "nats", Steps: 10, Series: []Series{{Name: "a", Points: []Point{{0, 1}, {10, 2}}}, {Name: "b", Points: []Point{{0, 1}, {5, math.Inf(1)}, {10, 2}}}}}
 	svg := string(c.SVG("c"))
 	wellFormed(t, svg)
 	if !strings.Contains(svg, "loss &amp; more, in nats: a from 1 at step 0 to 2 at step 10; b from") || strings.Contains(svg, "Inf") || strings.Contains(svg, "NaN") {
 		t.Errorf("no text alternative, or a number that is none, in %s", svg)
 	}
-	for _, empty := range []Chart{{Title: "empty"}, {Title: "empty", Series: []Series{{"a", []Point{{1, math.NaN()}}}}}} {
+	for _, empty := range []Chart{{Title: "empty"}, {Title: "empty", Series: []Series{{Name: "a", Points: []Point{{1, math.NaN()}}}}}} {
 		if !strings.Contains(string(empty.SVG("e")), "nothing measured yet") {
 			t.Error("a chart without points does not say so")
 		}
@@ -175,7 +222,7 @@ func TestThinKeepsSpikes(t *testing.T) {
 func TestLabelsDoNotTouch(t *testing.T) {
 	var series []Series
 	for _, v := range []float64{0, 0.1, 0.2, 0.05, 10} {
-		series = append(series, Series{"s", []Point{{1, v}}})
+		series = append(series, Series{Name: "s", Points: []Point{{1, v}}})
 	}
 	y := scale{0, 10, 240, 12}
 	places := labelPlaces(series, y)

@@ -13,8 +13,10 @@ import (
 func (p Phase) Charts() []Chart {
 	list := []Chart{
 		{Title: p.Name + ": held-out text", Unit: "bits per byte", Steps: p.Steps, Series: p.Bits, Note: "Lower is better. A line that rises is a language being lost."},
-		{Title: p.Name + ": training loss", Unit: "nats per token", Steps: p.Steps, Series: []Series{{"loss", p.Loss}}},
-		{Title: p.Name + ": learning rate", Unit: "rate", Steps: p.Steps, Series: []Series{{"learning rate", p.LR}}},
+		{Title: p.Name + ": held-out text against the base", Unit: "change of bits per byte, %", Steps: p.Steps, Series: p.Change, Limits: p.Limits, Note: "Relative to the base, paired by document, with 95 % intervals; below 0 is better. Dashed lines are the guard's limits, brackets at the right edge the forecast of the end."},
+		{Title: p.Name + ": training loss", Unit: "nats per token", Steps: p.Steps, Series: []Series{{Name: "loss", Points: p.Loss}}},
+		{Title: p.Name + ": learning rate", Unit: "rate", Steps: p.Steps, Series: []Series{{Name: "learning rate", Points: p.LR}}},
+		{Title: p.Name + ": gradient norm", Unit: "norm", Steps: p.Steps, Series: []Series{{Name: "gradient norm", Points: p.GradNorm}}},
 	}
 	return slices.DeleteFunc(list, func(c Chart) bool { return c.points() == 0 })
 }

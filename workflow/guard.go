@@ -1,10 +1,20 @@
 package workflow
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
+	"ravn/recipe"
 	"ravn/release"
+	"ravn/run"
+	"ravn/shard"
 	"ravn/train"
+	"ravn/web"
 )
 
 // guardRecord is what the card says about the guard of the continued training.
@@ -45,4 +55,77 @@ func guardActions(o train.Outcome) []string {
 		}
 	}
 	return said
+}
+
+// changeCurve adds a "guard" event to the curves of change, those of whole languages.
+func changeCurve(p *web.Phase, e run.Event) {
+	group, _ := e.Text("group")
+	if strings.Contains(group, "/") {
+		return
+	}
+	name := languageName(group)
+	i := slices.IndexFunc(p.Change, func(s web.Series) bool { return s.Name == name })
+	if i < 0 {
+		i = len(p.Change)
+		p.Change = append(p.Change, web.Series{Name: name, Points: []web.Point{{}}, Bands: []web.Band{{}}})
+	}
+	s := &p.Change[i]
+	value, _ := e.Float("change")
+	low, _ := e.Float("low")
+	high, _ := e.Float("high")
+	s.Points = append(s.Points, web.Point{Step: e.Step, Value: 100 * value})
+	s.Bands = append(s.Bands, web.Band{Low: 100 * low, High: 100 * high})
+	s.End = nil
+	if middle, ok := e.Float("forecast"); ok && e.Step < p.Steps {
+		low, _ = e.Float("forecast_low")
+		high, _ = e.Float("forecast_high")
+		s.End, s.Middle = &web.Band{Low: 100 * low, High: 100 * high}, 100*middle
+	}
+}
+
+// pageGuard adds what outcome.json and order.json say of a phase.
+func (f *Flow) pageGuard(p *web.Phase, dir string, phase *recipe.Phase) error {
+	o, err := train.ReadOutcome(dir, phase.Steps)
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "order.json"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("workflow: %w", err)
+	}
+	var parts []shard.Part
+	if err == nil {
+		if err := json.Unmarshal(data, &parts); err != nil {
+			return fmt.Errorf("workflow: %s: order.json: %w", dir, err)
+		}
+	}
+	for _, part := range parts {
+		sum := 0.0
+		for _, m := range part.Mixture {
+			sum += m.Share
+		}
+		mix := web.MixPart{First: part.First, Last: part.Last, Why: part.Why}
+		for _, m := range part.Mixture {
+			mix.Sections = append(mix.Sections, web.MixShare{Section: m.Section, Share: m.Share / sum})
+		}
+		p.Mixture = append(p.Mixture, mix)
+	}
+	if phase.Guard == nil {
+		return nil
+	}
+	p.Guard = &web.Guard{Actions: guardActions(o)}
+	for _, group := range sortedKeys(phase.Guard.Retain) {
+		p.Limits = append(p.Limits, web.Limit{Name: languageName(group), Value: 100 * phase.Guard.Retain[group]})
+	}
+	for _, j := range o.Judged {
+		row := web.GuardRow{Group: j.Group, Value: j.Change.Value, Low: j.Change.Low, High: j.Change.High, Documents: j.Change.Documents, Limit: j.Limit, State: j.State}
+		if !strings.Contains(row.Group, "/") {
+			row.Group = languageName(row.Group)
+		}
+		if j.Forecast != nil && !o.Finished {
+			row.Forecast, row.Expected = &web.Band{Low: j.Forecast.Low, High: j.Forecast.High}, j.Forecast.Value
+		}
+		p.Guard.Rows = append(p.Guard.Rows, row)
+	}
+	return nil
 }

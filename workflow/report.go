@@ -182,7 +182,11 @@ func (f *Flow) pagePhases(r *web.Report) error {
 			return err
 		}
 		if len(events) > 0 {
-			r.Phases = append(r.Phases, curves(s.name, s.phase.Steps, events))
+			p := curves(s.name, s.phase.Steps, events)
+			if err := f.pageGuard(&p, s.dir, s.phase); err != nil {
+				return err
+			}
+			r.Phases = append(r.Phases, p)
 		}
 	}
 	return nil
@@ -198,6 +202,29 @@ func curves(name string, steps int, events []run.Event) web.Phase {
 			lr, _ := e.Float("lr")
 			p.Loss = append(p.Loss, web.Point{Step: e.Step, Value: loss})
 			p.LR = append(p.LR, web.Point{Step: e.Step, Value: lr})
+			norm, _ := e.Float("grad_norm")
+			p.GradNorm = append(p.GradNorm, web.Point{Step: e.Step, Value: norm})
+		case "guard":
+			changeCurve(&p, e)
+		case "sample":
+			s := web.Sample{Step: e.Step}
+			s.Language, _ = e.Text("language")
+			s.Language = languageName(s.Language)
+			s.Prompt, _ = e.Text("prompt")
+			s.Text, _ = e.Text("text")
+			p.Samples = append(p.Samples, s)
+		case "spike", "nan":
+			action, _ := e.Text("action")
+			loss, _ := e.Float("loss")
+			p.Notes = append(p.Notes, fmt.Sprintf("Step %d: %s, loss %.3f, %s. Documents are in events.jsonl.", e.Step, map[string]string{"spike": "loss spike", "nan": "no number"}[e.Kind], loss, action))
+		case "breach":
+			group, _ := e.Text("group")
+			change, _ := e.Float("change")
+			limit, _ := e.Float("limit")
+			action, _ := e.Text("action")
+			p.Notes = append(p.Notes, fmt.Sprintf("Step %d: %s beyond its limit, %+.2f %% of %+.2f %%: %s.", e.Step, languageName(group), 100*change, 100*limit, action))
+		case "branch":
+			p.Notes = append(p.Notes, fmt.Sprintf("Branched off from another run at step %d.", e.Step))
 		case "valid":
 			language, _ := e.Text("language")
 			if source, _ := e.Text("source"); source != "" {

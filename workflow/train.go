@@ -286,6 +286,7 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 	}
 	job := &train.Job{
 		Name: name, Dir: dir, Options: p.Options, Engine: engine, Source: order, Heldout: heldout, From: from,
+		Write: writer(engine, tok),
 		Raise: func(after []int) (train.Source, error) {
 			raised, err := f.raisedOrder(set, name, after)
 			if err != nil {
