@@ -262,7 +262,7 @@ func TestLockOfKilledProcess(t *testing.T) {
 			os.Exit(1)
 		}
 		fmt.Println("held")
-		select {}
+		time.Sleep(time.Minute) // select {} would be a deadlock to the runtime, which ends the process
 	}
 	dir := t.TempDir()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestLockOfKilledProcess$")
