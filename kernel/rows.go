@@ -143,6 +143,9 @@ func Multiply(p *Pool, in *Input, products ...Product) {
 	if in.n <= in.kit.rows { // the weights are read once and that is the work: better line by line
 		j.vecs = 1
 	}
+	if j.direct = in.n <= in.kit.directMost; j.direct {
+		j.vecs = in.kit.directVecs
+	}
 	width, panels := in.kit.lanes*j.vecs, 0
 	for i := range j.products {
 		q := &j.products[i]
@@ -178,6 +181,12 @@ type rowKit struct {
 	pack     func(p *rowPack)
 	tiles    []func(t *rowTile) // for 1 to `rows` rows and panels of lanes, then of lanes*vecs
 	quantize func(q []int8, d []float32, zero []int32, x []float32, offset int)
+
+	// Products without panels, for inputs of few rows.
+	direct     []func(t *rowDirect) // for 1, 2 and so on rows
+	directMost int                  // most rows of an input that is multiplied this way
+	directVecs int                  // lanes*directVecs rows of the weight at a time
+	directUnit int                  // whole units of so many elements
 }
 
 // rowPack brings lanes rows of a weight into a panel, side by side. The assembly knows the offsets.
@@ -212,11 +221,27 @@ type rowTile struct {
 	width int // lanes*vecs, for the plain version
 }
 
+// rowDirect is a few rows of activations times rows of a weight, from where they begin. The assembly knows the offsets.
+type rowDirect struct {
+	src    *byte // of the first row
+	stride int   // bytes between rows
+	units  int
+	a      *byte // activations
+	aRow   int   // bytes between rows
+	c      *float32
+	cRow   int // bytes between rows of sums, which are written
+	zero   *int32
+	d      *float32
+	dRow   int   // bytes between rows of zero and of d
+	next   *byte // what is read after this, for prefetching
+}
+
 // rowJob is some products on their way through the pool.
 type rowJob struct {
 	in           *Input
 	products     []Product
 	vecs         int
+	direct       bool
 	panels, each int // all of them, and those of one task
 	run          func(i int)
 }
@@ -235,6 +260,7 @@ type rowScratch struct {
 	edge  []byte
 	p     rowPack
 	t     rowTile
+	d     rowDirect
 }
 
 var rowScratches = sync.Pool{New: func() any { return new(rowScratch) }}
@@ -263,11 +289,11 @@ func (j *rowJob) panel(s *rowScratch, i int) {
 	first := i * width
 	cols := min(width, q.W.Out-first)
 	s.sums = fit(s.sums, in.n*width)
-	clear(s.sums)
-	for at := 0; at < in.k; at += in.kit.chunk {
-		n := min(in.kit.chunk, in.k-at)
-		s.pack(in, q.W, j.vecs, first, cols, at, n)
-		s.multiply(in, j.vecs, at, n)
+	if j.direct {
+		s.straight(in, q.W, first, cols)
+	} else {
+		clear(s.sums)
+		s.through(in, q.W, j.vecs, first, cols, 0, width)
 	}
 	for r := range in.n {
 		dst, src := q.C[r*q.Stride+first:][:cols], s.sums[r*width:][:cols]
@@ -279,6 +305,62 @@ func (j *rowJob) panel(s *rowScratch, i int) {
 			copy(dst, src)
 		}
 	}
+}
+
+// through adds the products of elements from `from` on of some of the weight's rows to the sums, whose rows are width
+// apart, a panel in memory after the other.
+func (s *rowScratch) through(in *Input, w *Weight, vecs, first, cols, from, width int) {
+	for at := from; at < in.k; at += in.kit.chunk {
+		n := min(in.kit.chunk, in.k-at)
+		s.pack(in, w, vecs, first, cols, at, n)
+		s.multiply(in, vecs, at, n, s.sums, width)
+	}
+}
+
+// straight does the same from the rows' beginning without a panel; what is left over goes through one.
+func (s *rowScratch) straight(in *Input, w *Weight, first, cols int) {
+	kit, d := in.kit, &s.d
+	width := kit.lanes * kit.directVecs
+	units := in.k / kit.directUnit
+	if cols < width || units == 0 {
+		units = 0
+		clear(s.sums)
+	} else {
+		size := w.Format.RowBytes(in.k)
+		d.src, d.stride, d.units, d.cRow = &w.Data[first*size], size, units, 4*width
+		d.next = &w.Data[min((first+width)*size, len(w.Data)-1)]
+		for r := 0; r < in.n; {
+			rows := min(len(kit.direct), in.n-r)
+			d.c = &s.sums[r*width]
+			if in.format.blocks() {
+				b := in.k / quantBlock
+				d.a, d.aRow = byteOf(&in.q[r*in.k]), in.k
+				d.zero, d.d, d.dRow = &in.zero[r*b], &in.d[r*b], 4*b
+			} else {
+				d.a, d.aRow = in.row(r, 0)
+			}
+			kit.direct[rows-1](d)
+			r += rows
+		}
+		s.d = rowDirect{}
+	}
+	if at := units * kit.directUnit; at < in.k {
+		all := s.sums
+		for g := 0; g < cols; g += kit.lanes {
+			s.sums = all[g:]
+			s.through(in, w, 1, first+g, min(kit.lanes, cols-g), at, width)
+		}
+		s.sums = all
+	}
+}
+
+// row is where element `at` of row r of float32 or pairs lies, and the bytes between rows.
+func (in *Input) row(r, at int) (*byte, int) {
+	if in.kit.pairs {
+		k := in.k + in.k%2
+		return byteOf(&in.pairs[r*k+at]), 2 * k
+	}
+	return byteOf(&in.x[r*in.k+at]), 4 * in.k
 }
 
 // pack fills the panel with elements [at, at+n) of the weight's rows from first on.
@@ -315,29 +397,30 @@ func (s *rowScratch) pack(in *Input, w *Weight, vecs, first, cols, at, n int) {
 	s.p = rowPack{}
 }
 
-// multiply adds the products of all rows of the input, elements [at, at+n), and the panel.
-func (s *rowScratch) multiply(in *Input, vecs, at, n int) {
+// multiply adds the products of all rows of the input, elements [at, at+n), and the panel to sums, whose rows are
+// sumRow apart.
+func (s *rowScratch) multiply(in *Input, vecs, at, n int, sums []float32, sumRow int) {
 	kit, t := in.kit, &s.t
 	width := kit.lanes * vecs
 	tiles := kit.tiles
 	if vecs > 1 {
 		tiles = tiles[kit.rows:]
 	}
-	t.b, t.scale, t.cRow, t.width = byteOf(&s.panel[0]), &s.scale[0], 4*width, width
+	t.b, t.scale, t.cRow, t.width = byteOf(&s.panel[0]), &s.scale[0], 4*sumRow, width
 	for r := 0; r < in.n; r += kit.rows {
 		t.rows = min(kit.rows, in.n-r)
-		t.c = &s.sums[r*width]
+		t.c = &sums[r*sumRow]
 		switch {
 		case in.format.blocks():
 			b := in.k / quantBlock
 			t.a, t.aRow = byteOf(&in.q[r*in.k+at]), in.k
 			t.zero, t.d, t.dRow = &in.zero[r*b+at/quantBlock], &in.d[r*b+at/quantBlock], 4*b
 			t.steps = n / quantBlock
-		case kit.pairs:
-			k := in.k + in.k%2
-			t.a, t.aRow, t.steps = byteOf(&in.pairs[r*k+at]), 2*k, (n+1)/2
 		default:
-			t.a, t.aRow, t.steps = byteOf(&in.x[r*in.k+at]), 4*in.k, n
+			t.a, t.aRow = in.row(r, at)
+			if t.steps = n; kit.pairs {
+				t.steps = (n + 1) / 2
+			}
 		}
 		tiles[t.rows-1](t)
 	}

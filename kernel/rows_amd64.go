@@ -239,4 +239,72 @@ var tilePairsAVX512 = []func(*rowTile){
 }
 
 //go:noescape
+func directFloat1AVX512(t *rowDirect)
+
+//go:noescape
+func directFloat2AVX512(t *rowDirect)
+
+//go:noescape
+func directFloat3AVX512(t *rowDirect)
+
+//go:noescape
+func directFloat4AVX512(t *rowDirect)
+
+var directFloatAVX512 = []func(*rowDirect){
+	directFloat1AVX512,
+	directFloat2AVX512,
+	directFloat3AVX512,
+	directFloat4AVX512,
+}
+
+//go:noescape
+func directPairs1AVX512(t *rowDirect)
+
+//go:noescape
+func directPairs2AVX512(t *rowDirect)
+
+//go:noescape
+func directPairs3AVX512(t *rowDirect)
+
+//go:noescape
+func directPairs4AVX512(t *rowDirect)
+
+var directPairsAVX512 = []func(*rowDirect){
+	directPairs1AVX512,
+	directPairs2AVX512,
+	directPairs3AVX512,
+	directPairs4AVX512,
+}
+
+//go:noescape
+func directQ801AVX512(t *rowDirect)
+
+//go:noescape
+func directQ802AVX512(t *rowDirect)
+
+//go:noescape
+func directQ803AVX512(t *rowDirect)
+
+var directQ80AVX512 = []func(*rowDirect){
+	directQ801AVX512,
+	directQ802AVX512,
+	directQ803AVX512,
+}
+
+//go:noescape
+func directQ401AVX512(t *rowDirect)
+
+//go:noescape
+func directQ402AVX512(t *rowDirect)
+
+//go:noescape
+func directQ403AVX512(t *rowDirect)
+
+var directQ40AVX512 = []func(*rowDirect){
+	directQ401AVX512,
+	directQ402AVX512,
+	directQ403AVX512,
+}
+
+//go:noescape
 func quantizeAVX2(q []int8, d []float32, zero []int32, x []float32, offset int)

@@ -29,17 +29,21 @@ func rowsAVX512(l *level) {
 		k.pack = pack
 		l.rows[f] = k
 	}
-	l.rows[FormatF32].unit = 4
+	k := &l.rows[FormatF32]
+	k.unit = 4
+	k.direct, k.directMost, k.directVecs, k.directUnit = directFloatAVX512, 4, 2, 16
 	if cpu.X86.HasAVX512BF16 {
 		k := &l.rows[FormatBF16]
 		k.pairs, k.chunk, k.pack, k.tiles = true, 256, packWordsAVX512, tilePairsAVX512
+		k.direct, k.directMost, k.directVecs, k.directUnit = directPairsAVX512, 4, 2, 32
 	}
 	if cpu.X86.HasAVX512VNNI {
 		k := kit
 		k.rows, k.unit, k.chunk, k.tiles = 3, quantBlock, 512, tileBlocksAVX512
-		k.pack, k.offset = packQ80AVX512, 128
+		k.directMost, k.directVecs, k.directUnit = 6, 1, quantBlock
+		k.pack, k.direct, k.offset = packQ80AVX512, directQ80AVX512, 128
 		l.rows[FormatQ8] = k
-		k.pack, k.offset = packQ40AVX512, 8
+		k.pack, k.direct, k.offset = packQ40AVX512, directQ40AVX512, 8
 		l.rows[FormatQ4] = k
 	}
 }

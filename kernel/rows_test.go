@@ -277,6 +277,32 @@ func TestMultiplyRowsStandAlone(t *testing.T) {
 	}
 }
 
+// TestFewRowsAreThoseOfMany compares the bits of products with few rows, which need no panels, with those of the same
+// rows among many, which do: over lengths, edges of the weight and cuts of the input.
+func TestFewRowsAreThoseOfMany(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		const many = 17
+		for f := range numFormats {
+			for in := 1; in <= 300; in++ {
+				k, out := in, []int{1, 15, 16, 33, 64, 70}[in%6]
+				if f.blocks() {
+					if in%8 != 0 {
+						continue
+					}
+					k *= 4
+				}
+				w, _ := stored(f, uint64(in), out, k)
+				x := random(uint64(in), many*k)
+				want := multiplied(nil, w, x, many)
+				for n := 1 + in%2; n <= 8; n += 2 {
+					at := in % (many - n)
+					same(t, fmt.Sprintf("%s, %d rows, %d×%d", formatNames[f], n, out, k), multiplied(nil, w, x[at*k:][:n*k], n), want[at*out:][:n*out])
+				}
+			}
+		}
+	})
+}
+
 func TestMultiplyRefuses(t *testing.T) {
 	w, _ := stored(FormatQ8, 1, 4, 64)
 	for name, f := range map[string]func(in *Input){

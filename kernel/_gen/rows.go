@@ -546,6 +546,7 @@ func rowsText() string {
 			}
 		}
 	}
+	direct(o)
 	quantize(o)
 	return o.String()
 }
@@ -576,6 +577,7 @@ func rowsGo() string {
 			o.line("var %s%s = []func(*rowTile){\n\t%s,\n}\n", n, s.name, strings.Join(list, ",\n\t"))
 		}
 	}
+	directGo(o)
 	o.line("//go:noescape\nfunc quantizeAVX2(q []int8, d []float32, zero []int32, x []float32, offset int)")
 	return o.String()
 }
