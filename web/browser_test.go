@@ -14,6 +14,8 @@ import (
 	cdpruntime "github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"ravn/stats"
 )
 
 // browser starts Chromium, or skips the test.
@@ -55,6 +57,71 @@ func screenshot(t *testing.T, name string) chromedp.Action {
 	})
 }
 
+// theme makes the browser ask for light or dark pages.
+func theme(mode string) chromedp.Action {
+	return emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: mode}})
+}
+
+// states are a run's page when all is done, when its guard stopped it, while it trains, and before anything is there.
+func states() map[string]*Report {
+	finished := full()
+	finished.Phases = finished.Phases[:1]
+	finished.Phases[0].Bits[2].Name, finished.Phases[0].Mixture = "Norwegian Bokmål", full().Phases[2].Mixture
+	finished.Rights = &Rights{Allowed: true, License: "CC-BY-SA-4.0", Why: "2.0 % of the tokens are share-alike", Findings: finished.Rights.Findings[1:]}
+	for _, set := range []string{"multi-wiki-qa-nn", "danish-citizen-tests"} {
+		finished.Changes = append(finished.Changes, ChangeRow{Dataset: set, Metric: "mcc", Difference: stats.Estimate{Value: -0.1, Low: -0.2, High: -0.05, N: 512, Level: 0.95}, Verdict: "worse"})
+	}
+	finished.Changes = append(finished.Changes, ChangeRow{Dataset: "heldout", Group: "language=Norwegian Bokmål", Metric: "bpb", Difference: stats.Estimate{Value: -0.1, Low: -0.2, High: -0.05, N: 512, Level: 0.95}, Verdict: "better"})
+	stopped := full()
+	stopped.Name, stopped.State, stopped.Phases = "stopped", "stopped by its guard at step 300", stopped.Phases[2:]
+	stopped.Verdict, stopped.Changes, stopped.Scores = nil, nil, nil
+	running := full()
+	running.Name, running.State, running.Phases, running.Verdict, running.Changes, running.Scores, running.Rights, running.Trace = "running", "running, stage train", running.Phases[1:2], nil, nil, nil, nil, nil
+	running.Phases = append(running.Phases, Phase{Name: "continued", Steps: 1000, Loss: full().Phases[0].Loss[:40], LR: full().Phases[0].LR[:40]})
+	return map[string]*Report{"finished": finished, "stopped": stopped, "running": running, "empty": {Name: "empty", State: "not begun", Version: "v0"}}
+}
+
+// The page of a run in a real browser: no state of it moves sideways on a phone, and no drawing's words leave their drawing.
+func TestReportInChromium(t *testing.T) {
+	ctx := browser(t)
+	if err := chromedp.Run(ctx); err != nil {
+		t.Fatalf("Chromium does not start: %v", err)
+	}
+	const cut = `Array.from(document.querySelectorAll('figure svg')).flatMap(s => { let v = s.getBoundingClientRect();
+		return Array.from(s.querySelectorAll('text')).filter(e => { let b = e.getBoundingClientRect(); return b.left < v.left-1 || b.right > v.right+1 || b.top < v.top-1 || b.bottom > v.bottom+1; }).map(e => e.textContent); }).join('; ')`
+	const wide = `Math.max(0, ...Array.from(document.querySelectorAll('figure')).map(f => f.getBoundingClientRect().height))`
+	for name, r := range states() {
+		file := filepath.Join(t.TempDir(), "report.html")
+		if err := os.WriteFile(file, []byte(page(t, r)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []struct {
+			what, mode    string
+			width, height int64
+		}{{"light", "light", 1360, 2600}, {"dark", "dark", 1360, 2600}, {"phone", "light", 390, 3000}} {
+			var outside string
+			var overflow, tallest float64
+			c, stop := context.WithTimeout(ctx, time.Minute)
+			err := chromedp.Run(c, theme(at.mode), chromedp.EmulateViewport(at.width, at.height), chromedp.Navigate("file://"+file), chromedp.WaitVisible("footer", chromedp.ByQuery),
+				chromedp.Evaluate(cut, &outside), chromedp.Evaluate(`document.documentElement.scrollWidth - innerWidth`, &overflow), chromedp.Evaluate(wide, &tallest),
+				screenshot(t, "report-"+name+"-"+at.what))
+			stop()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if outside != "" {
+				t.Errorf("%s, %s: words leave their drawing: %s", name, at.what, outside)
+			}
+			if overflow > 0 {
+				t.Errorf("%s, %s: the page is %.0f pixels too wide", name, at.what, overflow)
+			}
+			if tallest > 480 {
+				t.Errorf("%s, %s: a drawing is %.0f pixels high", name, at.what, tallest)
+			}
+		}
+	}
+}
+
 const shownRows = `Array.from(document.querySelectorAll('.board tbody tr')).filter(r => !r.hidden)`
 
 // The page of 200 models on 26 data sets in a real browser: sorted, filtered, by mouse and by keyboard, in both themes
@@ -93,13 +160,10 @@ func TestLeaderboardInChromium(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", what, got, want)
 		}
 	}
-	light := func(mode string) chromedp.Action {
-		return emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: mode}})
-	}
 	if err := chromedp.Run(ctx); err != nil { // starts the browser, which lives as long as this context
 		t.Fatalf("Chromium does not start: %v", err)
 	}
-	run(light("light"), chromedp.EmulateViewport(1360, 900), chromedp.Navigate("file://"+file), chromedp.WaitVisible("#count", chromedp.ByQuery))
+	run(theme("light"), chromedp.EmulateViewport(1360, 900), chromedp.Navigate("file://"+file), chromedp.WaitVisible("#count", chromedp.ByQuery))
 	expect("rows", `document.getElementById('count').textContent`, "205 of 205 rows")
 	expect("columns of the averages", `Array.from(document.querySelectorAll('thead th')).filter(h => h.offsetWidth).map(h => h.textContent).join()`, "Rank,Model,Size,Overall,Danish,Norwegian,Swedish,Rank score")
 	expect("points", `document.querySelectorAll('#scatter a[tabindex]').length`, 200)
@@ -151,12 +215,12 @@ func TestLeaderboardInChromium(t *testing.T) {
 	// Themes: the system's, and the button's against it.
 	background := `getComputedStyle(document.body).backgroundColor`
 	expect("light", background, "rgb(251, 250, 247)")
-	run(light("dark"))
+	run(theme("dark"))
 	expect("dark", background, "rgb(20, 23, 27)")
 	run(screenshot(t, "dark"), eval(`document.getElementById('against').scrollIntoView()`, nil), screenshot(t, "dark-scatter"))
 	run(chromedp.Click("#theme", chromedp.ByQuery))
 	expect("light by the button", background, "rgb(251, 250, 247)")
-	run(chromedp.Click("#theme", chromedp.ByQuery), light("light"), chromedp.Click("#theme", chromedp.ByQuery))
+	run(chromedp.Click("#theme", chromedp.ByQuery), theme("light"), chromedp.Click("#theme", chromedp.ByQuery))
 
 	// A phone: the page does not move sideways, the table does.
 	run(chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile), chromedp.Reload(), chromedp.WaitVisible("#count", chromedp.ByQuery))

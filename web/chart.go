@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // The drawing area of a chart in user units; CSS scales it.
@@ -76,7 +77,7 @@ func (c Chart) SVG(id string) template.HTML {
 	yt, xt := niceTicks(low, high, 4), niceTicks(0, float64(last), 5)
 	right := 20.0
 	if len(c.Series) > 1 {
-		right = 118 // names stand there
+		right = nameRoom(c.Series)
 	}
 	x := scale{0, float64(last), left, chartWidth - right}
 	y := scale{min(low, yt[0]), max(high, yt[len(yt)-1]), chartHeight - bottom, top}
@@ -104,7 +105,7 @@ func (c Chart) SVG(id string) template.HTML {
 		drawLine(&b, s, i, x, y)
 		if sum, ok := s.Summary(); ok && len(c.Series) > 1 {
 			fmt.Fprintf(&b, `<line class="lead" x1="%.1f" y1="%.1f" x2="%g" y2="%.1f"/><text class="name" x="%g" y="%.1f">%s</text>`,
-				x.at(float64(sum.Last.Step)), y.at(sum.Last.Value), chartWidth-right+10, labels[i], chartWidth-right+14, labels[i]+4, esc(clip(s.Name, 14)))
+				x.at(float64(sum.Last.Step)), y.at(sum.Last.Value), chartWidth-right+10, labels[i], chartWidth-right+14, labels[i]+4, esc(clip(s.Name, maxName)))
 		}
 	}
 	b.WriteString(`</svg>`)
@@ -186,6 +187,18 @@ func thin(points []Point) []Point {
 		out = append(out, part[min(low, high)], part[max(low, high)])
 	}
 	return append(out, points[len(points)-1])
+}
+
+// maxName is how many letters of a curve's name are written beside it.
+const maxName = 20
+
+// nameRoom is the room at the right that the names of curves need, in the widest letters that a page is likely to have.
+func nameRoom(series []Series) float64 {
+	longest := 0
+	for _, s := range series {
+		longest = max(longest, utf8.RuneCountInString(clip(s.Name, maxName)))
+	}
+	return 20 + 8.6*float64(longest)
 }
 
 // labelPlaces are the heights of the names at the right: at their curves' ends, moved apart where they would touch.

@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"html/template"
+	"slices"
 	"strings"
 )
 
@@ -70,46 +71,84 @@ type MixShare struct {
 // Mixture draws what is read over the steps, stacked.
 type Mixture []MixPart
 
+// styles gives each section its colour, in order of appearance.
+func (m Mixture) styles() map[string]int {
+	style := map[string]int{}
+	for _, p := range m {
+		for _, s := range p.Sections {
+			if _, ok := style[s.Section]; !ok {
+				style[s.Section] = len(style) % numStyles
+			}
+		}
+	}
+	return style
+}
+
+// MixKey is a section with its colour.
+type MixKey struct {
+	Section string
+	Style   int
+}
+
+// Ended are the sections that the last part does not read: no name stands beside them.
+func (m Mixture) Ended() (keys []MixKey) {
+	style := m.styles()
+	is := func(section string) func(MixShare) bool {
+		return func(s MixShare) bool { return s.Section == section }
+	}
+	for i, p := range m {
+		for _, s := range p.Sections {
+			known := slices.ContainsFunc(m[:i], func(b MixPart) bool { return slices.ContainsFunc(b.Sections, is(s.Section)) })
+			if !known && !slices.ContainsFunc(m[len(m)-1].Sections, is(s.Section)) {
+				keys = append(keys, MixKey{s.Section, style[s.Section]})
+			}
+		}
+	}
+	return keys
+}
+
 // SVG draws it. Sections keep their style from part to part; their names stand at the right, at their last place.
 func (m Mixture) SVG(id string) template.HTML {
 	if len(m) == 0 {
 		return `<p class="missing">No mixture yet.</p>`
 	}
-	const right, height = 150.0, 220.0
+	const height = 220.0
+	var names []Series
+	for _, s := range m[len(m)-1].Sections {
+		names = append(names, Series{Name: s.Section})
+	}
+	right := nameRoom(names)
 	last := float64(m[len(m)-1].Last)
 	x := scale{0, last, left, chartWidth - right}
 	y := scale{0, 1, height - bottom, top}
-	style := map[string]int{}
+	style := m.styles()
 	var words []string
 	for _, p := range m {
 		var parts []string
 		for _, s := range p.Sections {
-			if _, ok := style[s.Section]; !ok {
-				style[s.Section] = len(style)
-			}
 			parts = append(parts, fmt.Sprintf("%s %.1f %%", s.Section, 100*s.Share))
 		}
 		words = append(words, fmt.Sprintf("steps %d to %d: %s", p.First, p.Last, strings.Join(parts, ", ")))
 	}
 	var b strings.Builder
 	openSVG(&b, id, "Mixture over the steps", strings.Join(words, "; "), chartWidth, height)
-	names, places := []Series{}, map[string]float64{}
+	places := map[string]float64{}
 	for _, p := range m {
 		from, low := x.at(float64(p.First-1)), 0.0
 		for _, s := range p.Sections {
 			fmt.Fprintf(&b, `<rect class="mix m%d" x="%.1f" width="%.1f" y="%.1f" height="%.1f"><title>%s, steps %d to %d: %.1f %%</title></rect>`,
-				style[s.Section]%numStyles, from, max(x.at(float64(p.Last))-from, 0.5), y.at(low+s.Share), y.at(low)-y.at(low+s.Share), esc(s.Section), p.First, p.Last, 100*s.Share)
+				style[s.Section], from, max(x.at(float64(p.Last))-from, 0.5), y.at(low+s.Share), y.at(low)-y.at(low+s.Share), esc(s.Section), p.First, p.Last, 100*s.Share)
 			places[s.Section] = low + s.Share/2
 			low += s.Share
 		}
 	}
-	for _, s := range m[len(m)-1].Sections {
-		names = append(names, Series{Name: s.Section, Points: []Point{{Step: int(last), Value: places[s.Section]}}})
+	for i, s := range names {
+		names[i].Points = []Point{{Step: int(last), Value: places[s.Name]}}
 	}
 	labels := labelPlaces(names, y)
 	for i, s := range names {
 		fmt.Fprintf(&b, `<line class="lead" x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f"/><text class="name" x="%.1f" y="%.1f">%s</text>`,
-			chartWidth-right, y.at(s.Points[0].Value), chartWidth-right+10, labels[i], chartWidth-right+14, labels[i]+4, esc(clip(s.Name, 18)))
+			chartWidth-right, y.at(s.Points[0].Value), chartWidth-right+10, labels[i], chartWidth-right+14, labels[i]+4, esc(clip(s.Name, maxName)))
 	}
 	xt := niceTicks(0, last, 5)
 	for _, t := range xt {

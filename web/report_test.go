@@ -94,7 +94,7 @@ func TestGuardedPhase(t *testing.T) {
 		t.Errorf("the mixture: %s", mix)
 	}
 	html := page(t, full())
-	for _, want := range []string{"▼ beyond the limit", "&#43;2.90 % [&#43;2.30, &#43;3.50]", "&#43;5.00 % [&#43;3.00, &#43;9.00]", "~ above, not told apart", "raised replay behind step 200", "på &lt;the&gt;", "loss spike"} {
+	for _, want := range []string{"▼ beyond the limit", "&#43;2.90 % [&#43;2.30, &#43;3.50]", "&#43;5.00 % [&#43;3.00, &#43;9.00]", "~ above, not told apart", "raised replay behind step 200", `Before the end: <span class="key"><span class="m0"></span> adl</span> <span class="key"><span class="m1"></span> wiki &amp; co</span>`, "på &lt;the&gt;", "loss spike"} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page lacks %q", want)
 		}

@@ -118,6 +118,9 @@ func (f *Flow) pageGuard(p *web.Phase, dir string, phase *recipe.Phase) error {
 		p.Limits = append(p.Limits, web.Limit{Name: languageName(group), Value: 100 * phase.Guard.Retain[group]})
 	}
 	for _, j := range o.Judged {
+		if repeats(j, o.Judged) {
+			continue
+		}
 		row := web.GuardRow{Group: j.Group, Value: j.Change.Value, Low: j.Change.Low, High: j.Change.High, Documents: j.Change.Documents, Limit: j.Limit, State: j.State}
 		if !strings.Contains(row.Group, "/") {
 			row.Group = languageName(row.Group)
@@ -128,4 +131,13 @@ func (f *Flow) pageGuard(p *web.Phase, dir string, phase *recipe.Phase) error {
 		p.Guard.Rows = append(p.Guard.Rows, row)
 	}
 	return nil
+}
+
+// repeats reports whether a source's line would say its language's again: all of the language's text is of this source,
+// and no limit is set for the source alone.
+func repeats(j train.Judged, all []train.Judged) bool {
+	language, _, isSource := strings.Cut(j.Group, "/")
+	return isSource && j.Limit == nil && slices.ContainsFunc(all, func(l train.Judged) bool {
+		return l.Group == language && l.Change.Documents == j.Change.Documents
+	})
 }
