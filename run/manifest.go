@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -25,7 +26,8 @@ type Manifest struct {
 	Created time.Time     `json:"created"`
 	Machine Machine       `json:"machine"`
 	Seed    uint64        `json:"seed"`
-	Stages  []StageRecord `json:"stages"` // in the order of their first run
+	Recipe  string        `json:"recipe,omitempty"` // file that was asked for, relative to the run folder; paths in a recipe are relative to it
+	Stages  []StageRecord `json:"stages"`           // in the order of their first run
 }
 
 // StageRecord is one stage as it last ran.
@@ -107,15 +109,38 @@ func (f *Folder) Manifest() *Manifest {
 	return &m
 }
 
-// Describe sets the name and the seed of the run.
-func (f *Folder) Describe(name string, seed uint64) error {
+// Describe sets the name and the seed of the run, and the file that its recipe was read from.
+func (f *Folder) Describe(name string, seed uint64, recipe string) error {
+	if recipe != "" {
+		if rel, err := filepath.Rel(absolute(f.Dir), absolute(recipe)); err == nil {
+			recipe = filepath.ToSlash(rel)
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.manifest.Name == name && f.manifest.Seed == seed {
+	if f.manifest.Name == name && f.manifest.Seed == seed && f.manifest.Recipe == recipe {
 		return nil
 	}
-	f.manifest.Name, f.manifest.Seed = name, seed
+	f.manifest.Name, f.manifest.Seed, f.manifest.Recipe = name, seed, recipe
 	return f.save()
+}
+
+// AskedRecipe is the recipe file that the run was asked to follow, or the folder's own copy where that is not there.
+func (f *Folder) AskedRecipe() string {
+	f.mu.Lock()
+	asked := f.manifest.Recipe
+	f.mu.Unlock()
+	path := filepath.FromSlash(asked)
+	if asked == "" {
+		return f.RecipeFile()
+	}
+	if !filepath.IsAbs(path) {
+		path = f.Path(path)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return f.RecipeFile()
+	}
+	return path
 }
 
 func (f *Folder) save() error {

@@ -141,7 +141,7 @@ func TestFinishErrors(t *testing.T) {
 func TestManifestSurvives(t *testing.T) {
 	dir := t.TempDir()
 	f := create(t, dir)
-	if err := f.Describe("danish-tiny", 17); err != nil {
+	if err := f.Describe("danish-tiny", 17, filepath.Join(dir, "..", "asked.yaml")); err != nil {
 		t.Fatal(err)
 	}
 	s, _, err := f.Stage("corpus", map[string]string{"a": "<b>"})
@@ -160,12 +160,19 @@ func TestManifestSurvives(t *testing.T) {
 		t.Errorf("read back (-written +read):\n%s", diff)
 	}
 	m := r.Manifest()
-	if m.Name != "danish-tiny" || m.Seed != 17 || m.Machine.Cores < 1 || m.Machine.OS == "" || m.Version == "" || m.Created.IsZero() {
+	if m.Name != "danish-tiny" || m.Seed != 17 || m.Recipe != "../asked.yaml" || m.Machine.Cores < 1 || m.Machine.OS == "" || m.Version == "" || m.Created.IsZero() {
 		t.Errorf("manifest %+v", m)
+	}
+	if got := r.AskedRecipe(); got != r.RecipeFile() {
+		t.Errorf("a recipe that is not there any more: %s", got)
+	}
+	write(t, filepath.Join(dir, "..", "asked.yaml"), "name: x")
+	if got := r.AskedRecipe(); got != filepath.Join(dir, "..", "asked.yaml") {
+		t.Errorf("the recipe that was asked for: %s", got)
 	}
 	_, _, err = r.Stage("corpus", nil)
 	check(t, err, "open for reading")
-	check(t, r.Describe("other", 1), "open for reading")
+	check(t, r.Describe("other", 1, ""), "open for reading")
 	data, err := os.ReadFile(f.ManifestFile())
 	if err != nil || !strings.Contains(string(data), `"a": "<b>"`) {
 		t.Errorf("manifest.json is not plain: %v\n%s", err, data)

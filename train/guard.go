@@ -174,26 +174,30 @@ func pick(x []float64, at []int) []float64 {
 // guardState is what the guard remembers between evaluations. It travels in checkpoints.
 type guardState struct {
 	Suspects []string `json:"suspects,omitempty"`   // groups beyond their limit at the last evaluation
-	Breaches int      `json:"breaches,omitempty"`   // evaluations that confirmed one
+	Known    []string `json:"known,omitempty"`      // groups whose breach the last evaluation confirmed, or had found confirmed
+	Breaches int      `json:"breaches,omitempty"`   // evaluations that confirmed a new one
 	Stopped  int      `json:"stopped,omitempty"`    // step at which the run was stopped
 	Decay    int      `json:"decay_from,omitempty"` // step behind which the rate comes down
 	Raised   []int    `json:"raised,omitempty"`     // steps behind which replay was raised
 	Within   int      `json:"within"`               // last scheduled checkpoint known to be within all limits; 0 is the base
 }
 
-// see takes an evaluation in: the groups that were beyond their limits last time and are so again, sorted.
+// see takes an evaluation in: the groups that were beyond their limits last time and are so again, sorted. A breach is
+// told once: a group that stays beyond its limit is not confirmed again until it has been back, or suspects are forgotten.
 func (s *guardState) see(all []Judged) (confirmed []string) {
-	var suspects []string
+	var suspects, known []string
 	for _, j := range all {
 		if j.State == Beyond {
 			suspects = append(suspects, j.Group)
 			if slices.Contains(s.Suspects, j.Group) {
-				confirmed = append(confirmed, j.Group)
+				known = append(known, j.Group)
 			}
 		}
 	}
 	sort.Strings(suspects)
-	s.Suspects = suspects
+	sort.Strings(known)
+	confirmed = slices.DeleteFunc(slices.Clone(known), func(group string) bool { return slices.Contains(s.Known, group) })
+	s.Suspects, s.Known = suspects, known
 	return confirmed
 }
 
@@ -343,7 +347,7 @@ func (l *loop) act(step int, confirmed []string) error {
 		if err := l.raise(after); err != nil {
 			action, why = "stop", "replay cannot be raised: "+err.Error()
 		} else {
-			l.state.Raised, l.state.Suspects = after, nil // the new mixture gets two evaluations of its own
+			l.state.Raised, l.state.Suspects, l.state.Known = after, nil, nil // the new mixture gets two evaluations of its own
 		}
 	}
 	switch action {

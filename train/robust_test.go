@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"ravn/checkpoint"
+	"ravn/engine/cpu"
 	"ravn/model"
 )
 
@@ -269,5 +270,80 @@ func TestDifferencesAreSaidLineByLine(t *testing.T) {
 	j.Recipe, j.RecipeHash = is, "other"
 	if _, err := j.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "\n\ttrain.steps: 300 → 400\n") {
 		t.Errorf("a refusal without the difference: %v", err)
+	}
+}
+
+// spoiled is an engine that makes the loss of given steps ten times what it is, or no number. Steps are known by their
+// first token, so that it does the same after an interruption.
+type spoiled struct {
+	Engine
+	steps []int
+	bad   bool
+}
+
+func (s spoiled) Freeze(frozen func(string) bool) { s.Engine.(*cpu.Engine).Freeze(frozen) }
+
+func (s spoiled) Accumulate(b *model.Batch, scale float32) (float64, error) {
+	nll, err := s.Engine.Accumulate(b, scale)
+	for _, step := range s.steps {
+		if b.Tokens[0] == int32(3+(step*7)%30) {
+			if nll *= 10; s.bad {
+				nll = math.NaN()
+			}
+		}
+	}
+	return nll, err
+}
+
+// TestEveryOptionResumesExactly stops runs before, at and behind the steps where something happens.
+func TestEveryOptionResumesExactly(t *testing.T) {
+	for name, c := range map[string]struct {
+		set   func(o *Options)
+		steps []int
+		bad   bool
+		kind  string // events that have to be there
+	}{
+		"spike skip": {func(o *Options) { o.Spikes = &Spikes{Window: 8, Action: "skip"} }, []int{8, 11}, false, "spike"},
+		"nan skip":   {func(o *Options) { o.OnNaN = "skip" }, []int{5, 6, 9}, true, "nan"},
+		"freeze":     {func(o *Options) { o.Freeze = []string{"model.embed_tokens.*"} }, nil, false, "step"},
+		"only":       {func(o *Options) { o.Only = []string{"model.layers.1.*"} }, nil, false, "step"},
+		"z_loss":     {func(o *Options) { o.ZLoss = 1e-2 }, nil, false, "step"},
+	} {
+		begin := func(dir string, source Source) *Job {
+			o := tinyOptions()
+			o.MicroRows = 4
+			c.set(&o)
+			o.Fill()
+			j := newJob(t, dir, source, o)
+			j.Engine = spoiled{j.Engine, c.steps, c.bad}
+			return j
+		}
+		whole := t.TempDir()
+		if _, err := begin(whole, pattern{4, 16}).Run(context.Background()); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if found := kinds(t, whole, c.kind); len(found) == 0 || len(c.steps) > 0 && len(found) != len(c.steps) {
+			t.Errorf("%s: %d events of %s, at %v they were expected", name, len(found), c.kind, c.steps)
+		}
+		all := []string{"events.jsonl", "checkpoints/step-000012/model.safetensors", "checkpoints/step-000012/optimizer.safetensors", "checkpoints/step-000012/state.json"}
+		want := files(t, whole, all...)
+		for _, after := range []int{5, 8, 11} {
+			dir := t.TempDir()
+			ctx, cancel := context.WithCancel(context.Background())
+			_, err := begin(dir, &cancelAfter{pattern{4, 16}, after, cancel}).Run(ctx)
+			cancel()
+			var stopped *Interrupted
+			if !errors.As(err, &stopped) || stopped.Step != after {
+				t.Fatalf("%s: stopped after batch %d: %v", name, after, err)
+			}
+			if _, err := begin(dir, pattern{4, 16}).Run(context.Background()); err != nil {
+				t.Fatalf("%s: resumed: %v", name, err)
+			}
+			for file, got := range files(t, dir, all...) {
+				if !bytes.Equal(got, want[file]) {
+					t.Errorf("%s, stopped after %d: %s differs from the uninterrupted run's", name, after, file)
+				}
+			}
+		}
 	}
 }

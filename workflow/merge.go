@@ -107,14 +107,15 @@ type MergePoint struct {
 
 // SweepMerge merges the base and the result of a run with each of the weights and scores the run's held-out text, the
 // limits being those of the recipe's guard. It leaves merge/sweep.json and merge/sweep.svg in the run folder. recipeFile
-// is the recipe as it was given to the run, since paths of held-out text are relative to it; "" is the folder's own.
+// is the recipe as it was given to the run, since paths of held-out text are relative to it; "" is the one that the
+// folder names, or its own copy.
 func SweepMerge(ctx context.Context, dir, recipeFile string, o merge.Options, at []float64, options Options) (*MergeSweep, error) {
 	folder, err := run.Open(dir)
 	if err != nil {
 		return nil, err
 	}
 	if recipeFile == "" {
-		recipeFile = folder.RecipeFile()
+		recipeFile = folder.AskedRecipe()
 	}
 	r, err := recipe.Load(recipeFile)
 	if err != nil {

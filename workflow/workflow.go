@@ -77,7 +77,7 @@ func Open(r *recipe.Recipe, dir string, o Options) (*Flow, error) {
 		return nil, err
 	}
 	f := &Flow{Recipe: r, Folder: folder, Options: o}
-	if err := folder.Describe(r.Name, r.Seed); err != nil {
+	if err := folder.Describe(r.Name, r.Seed, r.File()); err != nil {
 		folder.Close()
 		return nil, err
 	}

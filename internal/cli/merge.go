@@ -27,7 +27,7 @@ type MergeCmd struct {
 	Config  string    `help:"Instead of the flags: a mergekit YAML (merge_method, base_model, models with weight and density; paths relative to it)." type:"existingfile" placeholder:"FILE"`
 	Out     string    `help:"Folder for the merged model." placeholder:"DIR"`
 	Sweep   []float64 `help:"Merge the run's result into its base with each of these weights, and measure: 0 is the base, 1 the result." placeholder:"W,..."`
-	Recipe  string    `help:"With --sweep: the recipe of the run, where its held-out text lies at relative paths." type:"existingfile" placeholder:"FILE"`
+	Recipe  string    `help:"With --sweep: the recipe of the run, where it has moved since." type:"existingfile" placeholder:"FILE"`
 	Threads int       `help:"Threads; 0 uses all processors. Does not change any result."`
 	JSON    bool      `name:"json" help:"As JSON."`
 }
@@ -40,7 +40,7 @@ some of what was gained for some of what was lost, and --sweep draws how much.
 Examples:
   ravn merge runs/a/checkpoints/step-000280 runs/a/checkpoints/step-000300 --out runs/a-average
   ravn merge tuned --base base --method task --lambda 0.6 --out merged
-  ravn merge runs/sample-da --recipe recipes/sample-da.yaml --sweep 0,0.25,0.5,0.75,1`
+  ravn merge runs/sample-da --sweep 0,0.25,0.5,0.75,1`
 }
 
 // Run merges, or sweeps.
