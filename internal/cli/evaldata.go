@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"text/tabwriter"
 
 	"ravn/eval/task"
+	"ravn/hub"
 	"ravn/internal/atomicfile"
 )
 
@@ -20,6 +22,7 @@ import (
 type EvalDataCmd struct {
 	List  EvalDataListCmd  `cmd:"" help:"The data sets that are known, with task, licence, and where they are."`
 	Check EvalDataCheckCmd `cmd:"" help:"Read data sets, count their rows, look for what a score would suffer from."`
+	Pull  EvalDataPullCmd  `cmd:"" help:"Fetch data sets whose source is on a Hugging Face hub."`
 	Scala EvalDataScalaCmd `cmd:"" help:"Make acceptability data (ScaLA) of a Universal Dependencies treebank."`
 }
 
@@ -66,8 +69,8 @@ type EvalDataListCmd struct {
 
 // Help is shown under --help.
 func (c *EvalDataListCmd) Help() string {
-	return `No rows come with ravn. A data set is here when a --data-dir holds a folder of its name; ravn pull gets those whose source begins
-with "hub:". Your own is a folder with dataset.yaml (docs/design/evaluation.md) and train, val and test as .jsonl or .parquet.
+	return `No rows come with ravn. A data set is here when a --data-dir holds a folder of its name; ravn eval data pull gets those whose
+source begins with "hub:". Your own is a folder with dataset.yaml (docs/design/evaluation.md) and train, val and test as .jsonl or .parquet.
 
 Example:
   ravn eval data list --data-dir eval-data`
@@ -177,23 +180,10 @@ func (c *EvalDataCheckCmd) Run(s *Streams) error {
 	var list []checkedSet
 	bad := 0
 	for _, path := range paths {
-		d, err := task.LoadDataset(path)
+		set, err := checkSet(path)
 		if err != nil {
 			bad++
-			list = append(list, checkedSet{Path: path, Error: err.Error()})
-			continue
-		}
-		set := checkedSet{
-			Path: path, Name: d.Name, License: cmp.Or(d.License, "unknown"), Hash: d.Hash(), Warnings: d.Remarks(),
-			Rows: map[string]int{"train": len(d.Train), "val": len(d.Val), "test": len(d.Test)},
-		}
-		for i := range d.Test {
-			if label := d.Test[i].Label; label != "" {
-				if set.Labels == nil {
-					set.Labels = map[string]int{}
-				}
-				set.Labels[label]++
-			}
+			set.Error = err.Error()
 		}
 		list = append(list, set)
 	}
@@ -210,6 +200,26 @@ func (c *EvalDataCheckCmd) Run(s *Streams) error {
 		return fmt.Errorf("eval: %d of %d data sets cannot be read", bad, len(list))
 	}
 	return nil
+}
+
+// checkSet reads a data set and counts what is in it.
+func checkSet(path string) (checkedSet, error) {
+	set := checkedSet{Path: path}
+	d, err := task.LoadDataset(path)
+	if err != nil {
+		return set, err
+	}
+	set.Name, set.License, set.Hash, set.Warnings = d.Name, cmp.Or(d.License, "unknown"), d.Hash(), d.Remarks()
+	set.Rows = map[string]int{"train": len(d.Train), "val": len(d.Val), "test": len(d.Test)}
+	for i := range d.Test {
+		if label := d.Test[i].Label; label != "" {
+			if set.Labels == nil {
+				set.Labels = map[string]int{}
+			}
+			set.Labels[label]++
+		}
+	}
+	return set, nil
 }
 
 func (x *checkedSet) write(out io.Writer) {
@@ -229,6 +239,105 @@ func (x *checkedSet) write(out io.Writer) {
 	for _, w := range x.Warnings {
 		fmt.Fprintf(out, "  warning: %s\n", w)
 	}
+}
+
+// EvalDataPullCmd fetches data sets.
+type EvalDataPullCmd struct {
+	Names     []string `arg:"" optional:"" name:"data set" help:"Names, as ravn eval data list has them."`
+	Benchmark string   `help:"All of a list: scandeval-2024 or euroeval."`
+	DataDir   string   `required:"" env:"RAVN_EVAL_DATA" help:"Folder that gets a folder for each."`
+	Revision  string   `default:"main" help:"Branch, tag or commit on the hub."`
+	JSON      bool     `name:"json" help:"As JSON."`
+}
+
+// Help is shown under --help.
+func (c *EvalDataPullCmd) Help() string {
+	return `Only the files of the splits are fetched, checked against the hub's hashes, and read. HF_ENDPOINT and HF_TOKEN as for ravn pull. What is
+there already is not fetched again. A licence that is not stated is said: look at the source before rows are passed on.
+
+Examples:
+  ravn eval data pull scala-da norquad --data-dir eval-data
+  ravn eval data pull --benchmark scandeval-2024 --data-dir eval-data`
+}
+
+// Run fetches and reads each; one that fails does not keep the others back.
+func (c *EvalDataPullCmd) Run(ctx context.Context, s *Streams) error {
+	specs, err := c.specs(s)
+	if err != nil {
+		return err
+	}
+	o := hubOptions()
+	o.Dataset, o.Revision = true, c.Revision
+	if err := o.Validate(); err != nil {
+		return usageError{err}
+	}
+	list := []checkedSet{}
+	var errs []error
+	for i := range specs {
+		set, err := pullSet(ctx, s, filepath.Join(c.DataDir, specs[i].Name), &specs[i], o)
+		if ctx.Err() != nil {
+			return err
+		}
+		if err != nil {
+			errs = append(errs, err)
+			set.Error = err.Error()
+		}
+		if list = append(list, set); !c.JSON && err == nil {
+			set.write(s.Out)
+		}
+	}
+	if c.JSON {
+		if err := s.JSON(list); err != nil {
+			return err
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// specs are the descriptions that were asked for, all of them on a hub.
+func (c *EvalDataPullCmd) specs(s *Streams) ([]task.Spec, error) {
+	names := slices.Clone(c.Names)
+	var specs []task.Spec
+	var errs []error
+	for _, name := range task.SpecNames() {
+		spec, _ := task.LookupSpec(name)
+		if c.Benchmark == "" || !slices.Contains(spec.Benchmark, c.Benchmark) || slices.Contains(names, name) {
+			continue
+		}
+		if !strings.HasPrefix(spec.Source, "hub:") {
+			fmt.Fprintf(s.Err, "eval: %s is not on a hub: %s\n", name, spec.Source)
+			continue
+		}
+		names = append(names, name)
+	}
+	for _, name := range names {
+		spec, ok := task.LookupSpec(name)
+		switch {
+		case !ok:
+			errs = append(errs, fmt.Errorf("eval: no data set is called %q (ravn eval data list)", name))
+		case !strings.HasPrefix(spec.Source, "hub:"):
+			errs = append(errs, fmt.Errorf("eval: %s is not on a hub: %s", name, spec.Source))
+		}
+		specs = append(specs, spec)
+	}
+	if len(names) == 0 {
+		errs = append(errs, errors.New("eval: no data set to fetch (name some, or a --benchmark)"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, usageError{err}
+	}
+	return specs, nil
+}
+
+func pullSet(ctx context.Context, s *Streams, dir string, spec *task.Spec, o hub.Options) (checkedSet, error) {
+	for _, split := range []string{"train", "val", "test"} {
+		name := cmp.Or(spec.Splits[split], split)
+		o.Include = append(o.Include, name+".jsonl*", name+".parquet", "data/"+name+"-*.parquet", "data/"+name+".parquet", "data/"+name+".jsonl")
+	}
+	if _, err := pull(ctx, s, strings.TrimPrefix(spec.Source, "hub:"), dir, o); err != nil {
+		return checkedSet{Path: dir}, err
+	}
+	return checkSet(dir)
 }
 
 // EvalDataScalaCmd makes ScaLA.
