@@ -68,6 +68,8 @@ func (l *Local) generate(ctx context.Context, out []Generation, ids [][]int32, p
 				return err
 			}
 			held = ids[i]
+			l.sent.Add(int64(len(ids[i])))
+			l.computed.Add(int64(len(rest)))
 			if l.next(w) {
 				idle = append(idle, w)
 				continue

@@ -103,7 +103,10 @@ type Local struct {
 
 	mu      sync.Mutex // one call at a time
 	workers []*worker
+	forget  bool     // workers begin every prompt anew; tests measure what that costs
 	masks   sync.Map // of grammars: maskKey to []uint64
+
+	sent, computed atomic.Int64 // tokens of prompts
 }
 
 // NewLocal evaluates an engine that is already there. info.VocabSize is the width of its logits, info.MaxTokens what
@@ -154,6 +157,10 @@ func (l *Local) Close() error {
 	}
 	return l.close()
 }
+
+// PromptTokens is how many tokens the prompts so far had, and how many of them went through the model; the others were in
+// memory from a prompt that began alike. Tokens of choices count only as computed. It depends on the number of threads.
+func (l *Local) PromptTokens() (sent, computed int64) { return l.sent.Load(), l.computed.Load() }
 
 // CountTokens counts the tokens of text and a BOS where the tokenizer has one.
 func (l *Local) CountTokens(text string) int { return len(l.encode(text)) }

@@ -66,8 +66,13 @@ func (w *worker) prompt(tokens []int32, extra int) ([]float32, error) {
 		return nil, err
 	}
 	keep := min(commonPrefix(w.tokens, tokens), len(tokens)-1)
+	if w.l.forget {
+		keep = 0
+	}
+	w.l.sent.Add(int64(len(tokens)))
 	w.rewind(keep)
 	rest := tokens[keep:]
+	w.l.computed.Add(int64(len(rest)))
 	return w.push(rest, len(rest)-1)
 }
 
@@ -91,6 +96,7 @@ func (w *worker) choices(j choiceJob) ([]ChoiceScore, error) {
 			continue
 		}
 		w.rewind(len(j.context))
+		w.l.computed.Add(int64(len(c) - 1))
 		rows, err := w.push(c[:len(c)-1], 0)
 		if err != nil {
 			return nil, err

@@ -285,3 +285,35 @@ func TestMachineForms(t *testing.T) {
 		t.Errorf("no line of bits per byte in:\n%s", md)
 	}
 }
+
+// Two peculiarities of ScandEval's leaderboard, in both forms of the table: cells are rounded before they are averaged,
+// and versions are compared as texts, their ban without effect.
+func TestPeculiaritiesOfTheTable(t *testing.T) {
+	published := func(version string, score float64) eval.Record {
+		r := rec("m", "scala-da", la, "da", 0, 0, 10)
+		r.Ravn, r.ScandEvalVersion, r.FewShot, r.Generative = nil, version, true, true
+		r.Results.Total = map[string]eval.Score{"test_mcc": eval.Score(score), "test_mcc_se": 1}
+		return r
+	}
+	for _, c := range []struct {
+		name       string
+		records    []eval.Record
+		compatible bool
+		want       float64
+	}{
+		{"rounded first", []eval.Record{published("9.1.2", 20.004)}, true, 20},
+		{"as they are", []eval.Record{published("9.1.2", 20.004)}, false, 20.004},
+		{"10 before 9", []eval.Record{published("10.0.1", 30), published("9.1.2", 20)}, true, 20},
+		{"9 before 10", []eval.Record{published("10.0.1", 30), published("9.1.2", 20)}, false, 30},
+		{"9.3.0 counts", []eval.Record{published("9.1.2", 20), published("9.3.0", 30)}, true, 30},
+		{"9.3.0 is left out", []eval.Record{published("9.1.2", 20), published("9.3.0", 30)}, false, 20},
+	} {
+		table, err := Build(c.records, Options{Compatible: c.compatible})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := table.Rows[0].Columns["Danish"].Estimate.Value; math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}

@@ -3,6 +3,9 @@ package stats
 import (
 	"math"
 	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -88,6 +91,59 @@ func (w world) scandEval(r *rand.Rand, c Crossed, f func([]float64) float64) Est
 	return Estimate{Value: m, Low: m - radius, High: m + radius}
 }
 
+// entityWorld is a benchmark of entities: most sentences have none, some several, and some are hard for every model.
+type entityWorld struct {
+	items, draws int
+	skill        float64
+	luck, item   float64 // deviation of draws, and of sentences; that of single entities is 1
+}
+
+// sample asks it: counts (items, draws*3) of entities found, entities named, entities there are.
+func (w entityWorld) sample(r *rand.Rand, items, draws int) Crossed {
+	c := Crossed{Sums{3 * draws, make([]float64, items*3*draws)}, draws}
+	luck := make([]float64, draws)
+	for d := range luck {
+		luck[d] = w.luck * r.NormFloat64()
+	}
+	for i := range items {
+		n, hard := max(0, r.IntN(6)-2), w.item*r.NormFloat64()
+		for d := range draws {
+			row := c.Data[i*c.Dims+3*d:][:3]
+			row[2] = float64(n)
+			for range n {
+				if w.skill+luck[d]+hard+r.NormFloat64() > 0 {
+					row[0]++
+					row[1]++
+				}
+			}
+			if w.skill+luck[d]+hard+r.NormFloat64() < -0.8 { // names what is none
+				row[1]++
+			}
+		}
+	}
+	return c
+}
+
+func spanF1(s []float64) float64 {
+	if s[1]+s[2] == 0 {
+		return 0
+	}
+	return 2 * s[0] / (s[1] + s[2])
+}
+
+// truth is the mean over many draws of many sentences.
+func (w entityWorld) truth() float64 {
+	c := w.sample(rand.New(rand.NewPCG(4, 2)), 4000, 400)
+	total, sum := make([]float64, c.Dims), 0.0
+	for i, v := range c.Data {
+		total[i%c.Dims] += v
+	}
+	for d := range c.Draws {
+		sum += spanF1(total[3*d:][:3])
+	}
+	return sum / float64(c.Draws)
+}
+
 // coverage is how often an interval holds the truth, in percent.
 func coverage(trials int, seed uint64, trial func(r *rand.Rand, k uint64) (e Estimate, truth float64)) float64 {
 	r := rand.New(rand.NewPCG(seed, 20240111))
@@ -137,6 +193,23 @@ func coverageCases(resamples int) []coverageCase {
 			return PairedCrossed(b, a, mccOf, BootstrapOptions{Resamples: resamples, Seed: k}), more
 		}})
 	}
+	add("exact answers, 5 % of them right, 512 items, 10 draws", world{512, 10, -2.3, 0, 0.1, 1}, accuracyOf)
+	add("MCC, 24 items, 5 draws", world{24, 5, 0.4, 0.15, 0.05, 1}, mccOf)
+	spans := entityWorld{400, 10, 0.2, 0.1, 0.8}
+	f1 := spans.truth()
+	cases = append(cases, coverageCase{"micro-F1 of entities, 400 sentences, 10 draws", false, func(r *rand.Rand, k uint64) (Estimate, float64) {
+		return BootstrapCrossed(spans.sample(r, spans.items, spans.draws), spanF1, BootstrapOptions{Resamples: resamples, Seed: k}), f1
+	}})
+	three := world{256, 10, 0.3, 0.15, 0.05, 1}
+	threeMore := three.truth(mccOf, three.skill+0.1) - three.truth(mccOf, three.skill)
+	cases = append(cases, coverageCase{"mean paired difference of 3 data sets (a task), MCC, 256 items, 10 draws", false, func(r *rand.Rand, k uint64) (Estimate, float64) {
+		var es []Estimate
+		for range 3 {
+			a, b := three.sample(r, 0.1)
+			es = append(es, PairedCrossed(b, a, mccOf, BootstrapOptions{Resamples: resamples, Seed: k}))
+		}
+		return MeanOf(es), threeMore
+	}})
 	small := world{200, 5, 0.4, 0.15, 0.05, 1}
 	truth := small.truth(mccOf, small.skill)
 	cases = append(cases, coverageCase{"mean of 8 data sets (a language), MCC, 200 items, 5 draws", false, func(r *rand.Rand, k uint64) (Estimate, float64) {
@@ -152,8 +225,20 @@ func coverageCases(resamples int) []coverageCase {
 
 // coverageTable runs the cases and checks what claims 95 %.
 func coverageTable(t *testing.T, trials, resamples int, low, high float64) {
-	for i, c := range coverageCases(resamples) {
-		share := coverage(trials, uint64(i), c.trial)
+	cases := coverageCases(resamples)
+	shares := make([]float64, len(cases))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(cases); i = int(next.Add(1)) - 1 {
+				shares[i] = coverage(trials, uint64(i), cases[i].trial)
+			}
+		})
+	}
+	wg.Wait()
+	for i, c := range cases {
+		share := shares[i]
 		t.Logf("| %s | %.1f |", c.name, share)
 		if !c.compatible && (share < low || share > high) {
 			t.Errorf("%s: a 95 %% interval covers %.1f %%, want %.0f to %.0f", c.name, share, low, high)

@@ -13,6 +13,7 @@ import (
 
 	"ravn/eval"
 	"ravn/eval/task"
+	"ravn/internal/progress"
 	"ravn/run"
 	"ravn/workflow"
 )
@@ -94,6 +95,11 @@ func (c *EvalRunCmd) Run(ctx context.Context, s *Streams) error {
 				return err
 			}
 			against = append(against, cs...)
+		}
+		if l, ok := m.(*eval.Local); ok {
+			if sent, computed := l.PromptTokens(); sent > 0 {
+				s.Progress().Logf("%s: %s of %s prompt tokens were computed, the others in memory from a prompt that began alike", m.Info().Name, progress.Count(computed), progress.Count(sent))
+			}
 		}
 		if closer, ok := m.(io.Closer); ok {
 			closer.Close()

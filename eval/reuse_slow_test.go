@@ -1,0 +1,5 @@
+//go:build slow
+
+package eval_test
+
+func init() { scalaItems = 0 }
