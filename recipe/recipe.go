@@ -89,8 +89,9 @@ type Decontamination struct {
 
 // Tokenizer is either read or trained on the kept text.
 type Tokenizer struct {
-	Model string `yaml:"model,omitempty"` // .model, tokenizer.json or a folder
-	Train int    `yaml:"train,omitempty"` // number of pieces to train
+	Model  string `yaml:"model,omitempty"`  // .model, tokenizer.json or a folder
+	Train  int    `yaml:"train,omitempty"`  // number of pieces to train
+	Extend int    `yaml:"extend,omitempty"` // pieces learnt from the target text and added to model, which is base.model where it is left out; their embeddings begin as the mean of the old pieces that spell them
 }
 
 // Base is the model that training starts from: a folder, or one trained here first.
@@ -304,6 +305,9 @@ func (r *Recipe) fill() {
 			s.Role = "target"
 		}
 	}
+	if t := &r.Tokenizer; t.Extend > 0 && t.Model == "" && t.Train == 0 {
+		t.Model = r.Base.Model
+	}
 	r.Train.Fill()
 	if r.Base.Phase != nil {
 		r.Base.Phase.Fill()
@@ -381,6 +385,9 @@ func (r *Recipe) Validate() error {
 	}
 	if r.Tokenizer.Train != 0 && r.Tokenizer.Train < 300 {
 		bad("tokenizer.train %d is too small: 256 bytes and the control pieces come first (at least 300)", r.Tokenizer.Train)
+	}
+	if r.Tokenizer.Extend != 0 && (r.Tokenizer.Extend < 0 || r.Tokenizer.Train != 0 || r.Base.Model == "") {
+		bad("tokenizer.extend %d must be positive and is for a base.model with its tokenizer (a new one is made as large as wanted with tokenizer.train)", r.Tokenizer.Extend)
 	}
 	if r.Base.Model == "" && r.Base.Config == nil {
 		bad("base needs model (a Hugging Face folder) or config (a new decoder)")

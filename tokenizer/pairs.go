@@ -50,16 +50,32 @@ func (tr *trainer) newSymbol(s string) int32 {
 	return sym
 }
 
-// addWords cuts the words into characters, in sorted order so that the same words make the same trainer.
+// symbolOf is the symbol that spells s, -1 when there is none.
+func (tr *trainer) symbolOf(s string) int32 {
+	if sym, ok := tr.symbol[s]; ok {
+		return sym
+	}
+	return -1
+}
+
+// addWords cuts the words into characters.
 func (tr *trainer) addWords(words map[string]int64) {
+	tr.addCut(words, func(w string) (syms []int32) {
+		for _, r := range w {
+			syms = append(syms, tr.symbol[string(r)])
+		}
+		return syms
+	})
+}
+
+// addCut takes words of two characters and more in as cut divides them, in sorted order so that the same words make the
+// same trainer.
+func (tr *trainer) addCut(words map[string]int64, cut func(word string) []int32) {
 	for _, w := range slices.Sorted(maps.Keys(words)) {
 		if utf8.RuneCountInString(w) < 2 {
 			continue
 		}
-		var syms []int32
-		for _, r := range w {
-			syms = append(syms, tr.symbol[string(r)])
-		}
+		syms := cut(w)
 		i := int32(len(tr.words))
 		tr.words, tr.counts = append(tr.words, syms), append(tr.counts, words[w])
 		for k := 1; k < len(syms); k++ {

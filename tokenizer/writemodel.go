@@ -37,12 +37,7 @@ func writeModel(pieces []piece, o *TrainOptions) []byte {
 func joinModel(pieces []piece, trainer []byte, dummyPrefix bool) []byte {
 	var out []byte
 	for _, q := range pieces {
-		b := appendBytes(nil, 1, q.text)
-		b = appendFloat(b, 2, q.score)
-		if q.kind != Normal {
-			b = appendVarint(b, 3, uint64(q.kind))
-		}
-		out = appendBytes(out, 1, string(b))
+		out = appendPiece(out, q)
 	}
 	out = appendBytes(out, 2, string(trainer))
 
@@ -52,4 +47,13 @@ func joinModel(pieces []piece, trainer []byte, dummyPrefix bool) []byte {
 	norm = appendBool(norm, 4, false)       // remove_extra_whitespaces
 	norm = appendBool(norm, 5, true)        // escape_whitespaces
 	return appendBytes(out, 3, string(norm))
+}
+
+func appendPiece(dst []byte, q piece) []byte {
+	b := appendBytes(nil, 1, q.text)
+	b = appendFloat(b, 2, q.score)
+	if q.kind != Normal {
+		b = appendVarint(b, 3, uint64(q.kind))
+	}
+	return appendBytes(dst, 1, string(b))
 }

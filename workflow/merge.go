@@ -200,7 +200,7 @@ func (f *Flow) ends() (base, result *model.Weights, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if base, err = weights.Load(b.Path); err != nil {
+	if base, err = weights.Load(b.start()); err != nil {
 		return nil, nil, err
 	}
 	dir, err := f.resultDir()

@@ -131,7 +131,9 @@ func plannedConfig(r *recipe.Recipe) (*model.Config, []string, error) {
 			var folder *weights.Folder
 			if folder, err = weights.OpenFolder(path); err == nil {
 				defer folder.Close()
-				return folder.Config(), nil, nil
+				cfg := *folder.Config()
+				cfg.VocabSize += r.Tokenizer.Extend
+				return &cfg, nil, nil
 			}
 		}
 		if r.Base.Config == nil {
@@ -158,6 +160,7 @@ func plannedConfig(r *recipe.Recipe) (*model.Config, []string, error) {
 		warnings = append(warnings, "the base model's folder is not there yet; its shape is taken from base.config")
 	}
 	cfg := NewConfig(r.Base.Config, vocab, 1, 2)
+	cfg.VocabSize += r.Tokenizer.Extend
 	if err := cfg.Validate(); err != nil {
 		return nil, nil, fmt.Errorf("workflow: %s: base.config: %w", r.File(), err)
 	}

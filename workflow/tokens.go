@@ -20,7 +20,7 @@ import (
 	"ravn/train"
 )
 
-// tokenizer reads the recipe's tokenizer, or trains one on the kept text.
+// tokenizer reads the recipe's tokenizer, extends it where that is asked for, or trains one on the kept text.
 func (f *Flow) tokenizer(ctx context.Context) error {
 	in, err := hashed("recipe", f.Recipe.Tokenizer)
 	if err != nil {
@@ -30,7 +30,8 @@ func (f *Flow) tokenizer(ctx context.Context) error {
 		if err := f.hashInto(in, f.Recipe.Tokenizer.Model); err != nil {
 			return err
 		}
-	} else {
+	}
+	if f.Recipe.Tokenizer.Model == "" || f.Recipe.Tokenizer.Extend > 0 {
 		in = inputs(in, f.Folder.Outputs("corpus"))
 	}
 	return f.once("tokenizer", in, []string{"tokenizer"}, func(*run.StageRun) (string, error) {
@@ -48,10 +49,18 @@ func (f *Flow) tokenizer(ctx context.Context) error {
 				return "", fmt.Errorf("workflow: %w", err)
 			}
 		}
-		if err := atomicfile.ReplaceDir(tmp, f.Folder.TokenizerDir()); err != nil {
-			return "", err
+		said := fmt.Sprintf("%d pieces", tok.Size())
+		if f.Recipe.Tokenizer.Extend > 0 {
+			e, err := f.compareFertility(tok)
+			if err != nil {
+				return "", err
+			}
+			if err := writeJSON(filepath.Join(tmp, extensionName), e); err != nil {
+				return "", err
+			}
+			said = e.String()
 		}
-		return fmt.Sprintf("%d pieces", tok.Size()), nil
+		return said, atomicfile.ReplaceDir(tmp, f.Folder.TokenizerDir())
 	})
 }
 
@@ -61,18 +70,33 @@ func (f *Flow) makeTokenizer(ctx context.Context) (*tokenizer.Tokenizer, error) 
 		if err != nil {
 			return nil, err
 		}
-		return tokenizer.Load(path)
+		tok, err := tokenizer.Load(path)
+		if n := f.Recipe.Tokenizer.Extend; n > 0 && err == nil {
+			return f.extendTokenizer(ctx, tok, n)
+		}
+		return tok, err
 	}
 	sections, err := f.sections()
 	if err != nil {
 		return nil, err
 	}
 	var failed error
-	texts := func(yield func(string) bool) {
+	o := tokenizer.DefaultTrainOptions()
+	o.VocabSize = f.Recipe.Tokenizer.Train
+	tok, err := tokenizer.Train(ctx, textsOf(sections, &failed), o)
+	if failed != nil {
+		return nil, failed
+	}
+	return tok, err
+}
+
+// textsOf are the texts of sections; an error ends them and is left in failed.
+func textsOf(sections []shard.SectionInput, failed *error) iter.Seq[string] {
+	return func(yield func(string) bool) {
 		for _, s := range sections {
 			for d, err := range s.Documents {
 				if err != nil {
-					failed = err
+					*failed = err
 					return
 				}
 				if !yield(d.Text) {
@@ -81,13 +105,6 @@ func (f *Flow) makeTokenizer(ctx context.Context) (*tokenizer.Tokenizer, error) 
 			}
 		}
 	}
-	o := tokenizer.DefaultTrainOptions()
-	o.VocabSize = f.Recipe.Tokenizer.Train
-	tok, err := tokenizer.Train(ctx, texts, o)
-	if failed != nil {
-		return nil, failed
-	}
-	return tok, err
 }
 
 // sections are the kept sections of the corpus stage, ready to be read.

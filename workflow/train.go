@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,12 +26,16 @@ import (
 
 // BaseFile says which folder the base model is in and what it is.
 type BaseFile struct {
-	Path    string `json:"path"`    // of the Hugging Face folder; relative to the run folder where it is inside it
-	Hash    string `json:"hash"`    // of its contents
-	Name    string `json:"name"`    // for people
-	License string `json:"license"` // "" is not known
-	Steps   int    `json:"steps"`   // trained here; 0 when it was taken as it is
+	Path    string `json:"path"`            // of the Hugging Face folder; relative to the run folder where it is inside it
+	Hash    string `json:"hash"`            // of its contents
+	Name    string `json:"name"`            // for people
+	License string `json:"license"`         // "" is not known
+	Steps   int    `json:"steps"`           // trained here; 0 when it was taken as it is
+	Start   string `json:"start,omitempty"` // folder of what training starts from, where the vocabulary was extended: Path with more rows
 }
+
+// start is the folder of the weights that training starts from.
+func (b BaseFile) start() string { return cmp.Or(b.Start, b.Path) }
 
 // base takes the recipe's base model, or trains one.
 func (f *Flow) base(ctx context.Context) error {
@@ -49,7 +54,11 @@ func (f *Flow) base(ctx context.Context) error {
 			return err
 		}
 		in = inputs(in, f.Folder.Outputs("tokenizer"))
-		return f.once("base", in, []string{"base/base.json"}, func(*run.StageRun) (string, error) { return f.takeBase(in[b.Model]) })
+		outputs := []string{"base/base.json"}
+		if f.Recipe.Tokenizer.Extend > 0 {
+			outputs = append(outputs, extendedBase)
+		}
+		return f.once("base", in, outputs, func(*run.StageRun) (string, error) { return f.takeBase(in[b.Model]) })
 	}
 	in, err = f.phaseInputs(in)
 	if err != nil {
@@ -109,6 +118,9 @@ func ReadBase(folder *run.Folder) (BaseFile, error) {
 	if !filepath.IsAbs(b.Path) {
 		b.Path = folder.Path(filepath.FromSlash(b.Path))
 	}
+	if b.Start != "" {
+		b.Start = folder.Path(filepath.FromSlash(b.Start))
+	}
 	return b, nil
 }
 
@@ -135,15 +147,24 @@ func (f *Flow) takeBase(hash string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if tok.Size() > cfg.VocabSize {
+	extended := f.Recipe.Tokenizer.Extend > 0
+	if tok.Size() > cfg.VocabSize && !extended {
 		return "", fmt.Errorf("workflow: the tokenizer has %d pieces, the base model's vocabulary %d (use the tokenizer of the base)", tok.Size(), cfg.VocabSize)
 	}
 	name := b.Name
 	if name == "" {
 		name = filepath.Base(path)
 	}
-	err = f.writeBase(BaseFile{Path: path, Hash: hash, Name: name, License: b.License})
-	return fmt.Sprintf("%s, %s parameters", name, progress.Count(int64(cfg.NumParams()))), err
+	base := BaseFile{Path: path, Hash: hash, Name: name, License: b.License}
+	said := fmt.Sprintf("%s, %s parameters", name, progress.Count(int64(cfg.NumParams())))
+	if extended {
+		if err := f.extendBase(path, tok); err != nil {
+			return "", err
+		}
+		base.Start = extendedBase
+		said += fmt.Sprintf(", with %d rows more for the extended vocabulary", f.Recipe.Tokenizer.Extend)
+	}
+	return said, f.writeBase(base)
 }
 
 // newWeights are the first weights of the recipe's new decoder.
@@ -222,7 +243,7 @@ func (f *Flow) train(ctx context.Context) error {
 	decides := inputs(in, rest) // whether what lies in the folder can be gone on with; its order is looked at by itself
 	outputs := []string{"", "events.jsonl", "outcome.json", "order.json"}
 	return f.once("train", in, outputs, func(*run.StageRun) (string, error) {
-		w, err := weights.Load(base.Path)
+		w, err := weights.Load(base.start())
 		if err != nil {
 			return "", err
 		}
