@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -86,4 +87,17 @@ func (l *lock) release() error {
 		return fmt.Errorf("run: lock: %w", err)
 	}
 	return nil
+}
+
+// Writer says which process is writing the folder, where one is. A process on another machine cannot be looked at and
+// counts as writing until it gives the folder back.
+func Writer(dir string) (pid int, since time.Time, ok bool) {
+	h, held := readHolder(filepath.Join(dir, lockName))
+	if !held {
+		return 0, time.Time{}, false
+	}
+	if host, _ := os.Hostname(); host == h.Host && !alive(h.PID) {
+		return 0, time.Time{}, false
+	}
+	return h.PID, h.Since, true
 }

@@ -14,10 +14,15 @@ func tryLock(_ *os.File, was holder, held bool) (free bool, err error) {
 	if was.Host != host {
 		return true, nil // acquire refuses it with a better text
 	}
-	p, err := os.FindProcess(was.PID) // fails where there is no such process
+	return !alive(was.PID), nil
+}
+
+// alive asks whether a process exists.
+func alive(pid int) bool {
+	p, err := os.FindProcess(pid) // fails where there is no such process
 	if err != nil {
-		return true, nil
+		return false
 	}
 	p.Release()
-	return false, nil
+	return true
 }

@@ -25,3 +25,9 @@ func tryLock(file *os.File, _ holder, _ bool) (free bool, err error) {
 		}
 	}
 }
+
+// alive asks whether a process exists.
+func alive(pid int) bool {
+	err := unix.Kill(pid, 0)
+	return err == nil || errors.Is(err, unix.EPERM)
+}

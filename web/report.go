@@ -34,6 +34,7 @@ type Report struct {
 	Trace    *Trace
 	Stages   []Stage
 	Files    []File
+	Live     bool // served while the run goes on: the page asks for changes
 }
 
 // Fact is a name with a value.

@@ -44,6 +44,18 @@ func (f *Flow) report(context.Context) error {
 
 // page collects what the report shows; what is not there yet stays empty.
 func (f *Flow) page() (*web.Report, error) {
+	r := f.head()
+	for _, fill := range []func(*web.Report) error{f.pageFacts, f.pageCorpus, f.pagePhases, f.pageScores, f.pageRights, f.pageTrace} {
+		if err := fill(r); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+	}
+	f.pageFiles(r)
+	return r, nil
+}
+
+// head is what the manifest says.
+func (f *Flow) head() *web.Report {
 	m := f.Folder.Manifest()
 	r := &web.Report{
 		Name: f.Recipe.Name, Note: f.Recipe.Note, State: f.state(m), Version: m.Version,
@@ -52,11 +64,11 @@ func (f *Flow) page() (*web.Report, error) {
 	for _, s := range m.Stages {
 		r.Stages = append(r.Stages, pageStage(&s))
 	}
-	for _, fill := range []func(*web.Report) error{f.pageFacts, f.pageCorpus, f.pagePhases, f.pageScores, f.pageRights, f.pageTrace} {
-		if err := fill(r); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
-	}
+	return r
+}
+
+// pageFiles lists what is there.
+func (f *Flow) pageFiles(r *web.Report) {
 	for _, x := range []web.File{
 		{Path: "recipe.yaml", What: "the recipe, every default filled in"},
 		{Path: "manifest.json", What: "stages with the hashes of their inputs and outputs"},
@@ -70,7 +82,6 @@ func (f *Flow) page() (*web.Report, error) {
 			r.Files = append(r.Files, x)
 		}
 	}
-	return r, nil
 }
 
 // state says how far the run has come.

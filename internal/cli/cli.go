@@ -62,7 +62,7 @@ type Commands struct {
 	Release     ReleaseCmd     `cmd:"" help:"Gate, model card, weights and checksums of a finished run."`
 	Convert     ConvertCmd     `cmd:"" help:"Between Hugging Face folders and GGUF files, and between number formats."`
 	Pull        PullCmd        `cmd:"" help:"A model or data set from a Hugging Face hub: checked, and going on where it was cut off."`
-	Serve       ServeCmd       `cmd:"" help:"OpenAI's HTTP interface to a model, and a page to try it."`
+	Serve       ServeCmd       `cmd:"" help:"OpenAI's HTTP interface to a model, and a page to try it; or the live page of a run."`
 	Trace       TraceCmd       `cmd:"" help:"Which documents and licences a training step saw, and which steps saw a document, source, licence or agreement."`
 	Launch      LaunchCmd      `cmd:"" help:"Job files for clusters: Slurm, Kubernetes."`
 	Bench       BenchCmd       `cmd:"" help:"How fast this machine multiplies, reads, tokenises, trains and generates."`
