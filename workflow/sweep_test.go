@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -97,5 +98,33 @@ func TestFront(t *testing.T) {
 	r.front()
 	if !r.Runs[0].Front || !r.Runs[1].Front || r.Runs[2].Front {
 		t.Errorf("front: %v %v %v", r.Runs[0].Front, r.Runs[1].Front, r.Runs[2].Front)
+	}
+}
+
+// TestStudyExpands reads every sweep of docs/experiments and counts its runs, so that the study stays one command a part.
+func TestStudyExpands(t *testing.T) {
+	files, err := filepath.Glob("../docs/experiments/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	for _, path := range files {
+		if filepath.Base(path) == "base.yaml" {
+			continue
+		}
+		s, err := ReadSweep(path)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		runs, err := s.expand()
+		if err != nil {
+			t.Error(err)
+		}
+		got[s.Name] = len(runs)
+	}
+	want := map[string]int{"small": 5, "part1": 12, "part1-scratch": 2, "part2": 30, "part3": 6, "part4": 3}
+	if !maps.Equal(got, want) {
+		t.Errorf("runs %v, want %v", got, want)
 	}
 }
