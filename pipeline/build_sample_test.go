@@ -103,16 +103,27 @@ func TestBuildOfTheSample(t *testing.T) {
 	}
 }
 
+// BenchmarkBuildOfTheSample is the whole way: length, exact copies and decontamination, and all stages.
 func BenchmarkBuildOfTheSample(b *testing.B) {
-	for range b.N {
-		b.StopTimer()
-		out := filepath.Join(b.TempDir(), "corpus")
-		c, st := openSample(b), sampleStages(b)
-		b.StartTimer()
-		s, err := pipeline.Build(context.Background(), c, pipeline.Options{Out: out, Stages: st, HeldoutShare: 0.02, Seed: 17})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.SetBytes(s.Total.In.Bytes)
+	eval := filepath.Join(sampledata.Dir(b), "eval")
+	for name, stages := range map[string]func() []pipeline.Stage{
+		"few": func() []pipeline.Stage { return sampleStages(b) },
+		"all": func() []pipeline.Stage {
+			return allStages(b, filepath.Join(eval, "scala-da"), filepath.Join(eval, "danplus"), filepath.Join(eval, "lcc-sentiment"))
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for range b.N {
+				b.StopTimer()
+				out := filepath.Join(b.TempDir(), "corpus")
+				c, st := openSample(b), stages()
+				b.StartTimer()
+				s, err := pipeline.Build(context.Background(), c, pipeline.Options{Out: out, Stages: st, HeldoutShare: 0.02, Seed: 17})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.SetBytes(s.Total.In.Bytes)
+			}
+		})
 	}
 }

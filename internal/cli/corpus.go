@@ -23,6 +23,8 @@ type CorpusCmd struct {
 	Remove CorpusRemoveCmd `cmd:"" help:"Put a removal request on a list: documents, sources, addresses, authors, texts, near copies."`
 	Check  CorpusCheckCmd  `cmd:"" help:"Prove that what is on a list of removals is absent from a run, or say what saw it."`
 	Export CorpusExportCmd `cmd:"" help:"Documents in any form out as dolma JSON lines or Danish Dynaword Parquet."`
+
+	Synthesize CorpusSynthesizeCmd `cmd:"" help:"Make a corpus of any size out of a small one, with known copies, to measure with."`
 }
 
 // CorpusBuildCmd runs the corpus stage of a recipe.
