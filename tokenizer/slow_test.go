@@ -21,3 +21,5 @@ func TestDanishSampleMatchesReference(t *testing.T) {
 		}
 	}
 }
+
+func TestExtendMistralOnAll(t *testing.T) { extendMistral(t, danish(t)) }
