@@ -316,8 +316,28 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 			return raised, f.writeOrder(dir, raised)
 		},
 		RecipeHash: hash, Recipe: text, BaseHash: base, Files: tok.Files(), Progress: f.Progress,
+		Save: func(to string, cfg *model.Config, s model.State, meta checkpoint.Meta, files map[string][]byte) error {
+			if err := checkpoint.Save(to, cfg, s, meta, files); err != nil {
+				return err
+			}
+			return f.tensorBoard(name, dir)
+		},
 	}
-	return job.Run(ctx)
+	res, err := job.Run(ctx)
+	if e := f.tensorBoard(name, dir); e != nil && err == nil {
+		err = e
+	}
+	return res, err
+}
+
+// tensorBoard writes a phase's events for TensorBoard.
+func (f *Flow) tensorBoard(name, dir string) error {
+	events, err := run.ReadEvents(filepath.Join(dir, "events.jsonl"))
+	if err != nil {
+		return err
+	}
+	_, err = run.WriteTensorBoard(filepath.Join(f.Folder.TensorBoardDir(), name), events)
+	return err
 }
 
 // writeOrder puts the stages of a phase, as they come out, into order.json of its folder.

@@ -114,7 +114,7 @@ func mustRavn(t *testing.T, args ...string) string {
 func results(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	for _, name := range []string{"corpus/sections", "corpus/documents.parquet", "tokenizer", "shards", "base/events.jsonl", "base/checkpoints/step-000024", "events.jsonl", "checkpoints/step-000024"} {
+	for _, name := range []string{"corpus/sections", "corpus/documents.parquet", "tokenizer", "shards", "base/events.jsonl", "base/checkpoints/step-000024", "events.jsonl", "tb", "checkpoints/step-000024"} {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		info, err := os.Stat(path)
 		if err != nil {
