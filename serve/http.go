@@ -149,9 +149,10 @@ type modelMeta struct {
 
 func (s *Server) card() modelCard {
 	c := s.engine.Config()
+	hash, _ := s.hash() // "" if the file has changed under us
 	return modelCard{
 		ID: s.o.Name, Object: "model", Created: s.created.Unix(), OwnedBy: "ravn", MaxModelLen: s.o.ContextTokens,
-		Meta: modelMeta{Params: int64(c.NumParams()), Vocab: c.VocabSize, Context: c.MaxPositionEmbeddings, Width: c.HiddenSize, Hash: s.hash, Template: s.template != nil},
+		Meta: modelMeta{Params: int64(c.NumParams()), Vocab: c.VocabSize, Context: c.MaxPositionEmbeddings, Width: c.HiddenSize, Hash: hash, Template: s.template != nil},
 	}
 }
 

@@ -16,10 +16,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"ravn/engine/cpu"
+	"ravn/eval"
 	"ravn/internal/jinja"
 	"ravn/tokenizer"
 	"ravn/weights"
@@ -95,8 +97,9 @@ type Server struct {
 	tok      *tokenizer.Tokenizer
 	engine   *cpu.Engine
 	template *jinja.Template
-	noChat   string // why there is no template
-	hash     string
+	noChat   string                 // why there is no template
+	weights  weights.Model          // where the engine reads
+	hash     func() (string, error) // of the weights; the first call reads them all
 	created  time.Time
 	metrics  *metrics
 	work     *scheduler
@@ -105,37 +108,47 @@ type Server struct {
 	closing  atomic.Bool
 }
 
-// Open loads a Hugging Face folder.
-func Open(dir string, o Options) (*Server, error) {
-	tok, err := tokenizer.Load(dir)
+// Open opens a Hugging Face folder or a GGUF file. Its weights are read where they lie, in the format they have.
+func Open(path string, o Options) (*Server, error) {
+	tok, err := weights.LoadTokenizer(path)
 	if err != nil {
 		return nil, err
 	}
-	w, err := weights.Load(dir)
+	m, err := weights.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if tok.Size() > w.Config.VocabSize {
-		return nil, fmt.Errorf("serve: %s: the tokenizer has %d pieces, the model scores %d (the tokenizer belongs to another model)", dir, tok.Size(), w.Config.VocabSize)
+	s, err := open(m, tok, path, o)
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
 	}
-	if err := o.fill(w.Config.MaxPositionEmbeddings); err != nil {
+	return s, nil
+}
+
+func open(m weights.Model, tok *tokenizer.Tokenizer, path string, o Options) (*Server, error) {
+	c := m.Config()
+	if tok.Size() > c.VocabSize {
+		return nil, fmt.Errorf("serve: %s: the tokenizer has %d pieces, the model scores %d (the tokenizer belongs to another model)", path, tok.Size(), c.VocabSize)
+	}
+	if err := o.fill(c.MaxPositionEmbeddings); err != nil {
 		return nil, err
 	}
-	eos, err := endTokens(dir, tok)
+	eos, err := endTokens(path, tok)
 	if err != nil {
 		return nil, err
 	}
-	e, err := cpu.New(w, cpu.Options{Threads: o.Threads, Inference: true})
+	e, err := eval.OpenEngine(m, path, o.Threads)
 	if err != nil {
 		return nil, err
 	}
 	if o.Name == "" {
-		o.Name = filepath.Base(filepath.Clean(dir))
-		if abs, err := filepath.Abs(dir); err == nil {
+		o.Name = filepath.Base(filepath.Clean(path))
+		if abs, err := filepath.Abs(path); err == nil {
 			o.Name = filepath.Base(abs)
 		}
 	}
-	s := &Server{o: o, tok: tok, engine: e, hash: w.Hash(), created: time.Now(), metrics: newMetrics()}
+	s := &Server{o: o, tok: tok, engine: e, weights: m, created: time.Now(), metrics: newMetrics()}
+	s.hash = sync.OnceValues(func() (string, error) { return weights.Hash(m) })
 	s.template, s.noChat = chatTemplate(tok)
 	s.work = newScheduler(e, eos, o, s.metrics)
 	s.mux = s.routes()
@@ -147,6 +160,9 @@ func endTokens(dir string, tok *tokenizer.Tokenizer) ([]int32, error) {
 	eos := []int32{}
 	if tok.EOS() >= 0 {
 		eos = append(eos, tok.EOS())
+	}
+	if weights.IsGGUF(dir) {
+		return eos, nil
 	}
 	path := filepath.Join(dir, "generation_config.json")
 	text, err := os.ReadFile(path)
@@ -190,7 +206,7 @@ func (s *Server) Handler() http.Handler { return s.mux }
 func (s *Server) Close() error {
 	s.closing.Store(true)
 	s.work.close()
-	return s.engine.Close()
+	return errors.Join(s.engine.Close(), s.weights.Close())
 }
 
 // Serve answers on l until ctx is done; then new requests are refused, and running ones have grace to come to their end.

@@ -8,6 +8,8 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"ravn/eval"
+	"ravn/weights"
 )
 
 // The judge of what is served is eval.Local on the same folder: written by others, one session at a time.
@@ -537,5 +540,41 @@ func TestLikeliest(t *testing.T) {
 	}
 	if l := logSumExp([]float32{0, 0}); math.Abs(l-math.Ln2) > 1e-15 {
 		t.Errorf("log 2 is %v", l)
+	}
+}
+
+// TestServesGGUF compares a GGUF file with the folder it was made of: the same answers, with a chat template, and as F32
+// the same hash.
+func TestServesGGUF(t *testing.T) {
+	folder := tinyModel(t, chatML)
+	file := filepath.Join(t.TempDir(), "tiny.gguf")
+	if _, err := weights.Convert(t.Context(), file, folder, weights.ConvertOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var hashes, answers []string
+	for _, path := range []string{folder, file} {
+		s, err := Open(path, Options{Threads: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := httptest.NewServer(s.Handler())
+		status, got := post(t, h.URL+"/v1/chat/completions", map[string]any{
+			"model": s.Name(), "max_tokens": 12, "temperature": 0, "messages": []map[string]string{{"role": "user", "content": "Hvad"}},
+		})
+		if status != http.StatusOK {
+			t.Fatalf("%s: %d %v", path, status, got)
+		}
+		answers = append(answers, fmt.Sprint(got["choices"]))
+		hashes = append(hashes, s.card().Meta.Hash)
+		h.Close()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if answers[0] != answers[1] {
+		t.Errorf("folder and file answer differently:\n%s\n%s", answers[0], answers[1])
+	}
+	if hashes[0] != hashes[1] || len(hashes[0]) != 64 {
+		t.Errorf("hashes %q", hashes)
 	}
 }

@@ -19,7 +19,7 @@ const KeyVariable = "RAVN_API_KEY"
 
 // ServeCmd answers OpenAI's HTTP interface, or shows a run.
 type ServeCmd struct {
-	Path      string        `arg:"" name:"model or run" help:"Hugging Face folder; or a run's folder, whose report is then shown live. An empty folder is a run to come."`
+	Path      string        `arg:"" name:"model or run" help:"Hugging Face folder or GGUF file; or a run's folder, whose report is then shown live. An empty folder is a run to come."`
 	Listen    string        `default:"127.0.0.1:8080" help:"Address and port; port 0 takes a free one."`
 	Name      string        `help:"What clients call the model; the folder's name."`
 	Context   int           `help:"Tokens of prompt and answer; 0 is what the model was made for, at most 4096."`
