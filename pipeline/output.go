@@ -278,7 +278,7 @@ type frame struct {
 }
 
 func newOutput(dir string, workers int) (*output, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(workers), zstd.WithZeroFrames(true))
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(workers), zstd.WithZeroFrames(true), zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		return nil, fmt.Errorf("pipeline: %w", err)
 	}

@@ -12,13 +12,14 @@ import (
 
 // Cleaning says which stages documents pass, and with what parameters.
 type Cleaning struct {
-	Filters  Filters  `yaml:"filters,omitempty"`  // presets of rules on scores, one or a list; each document's scores are kept whether there are any or not
-	Unicode  bool     `yaml:"unicode"`            // mend characters that were read in the wrong encoding, control characters, line ends; Unicode NFC
-	PII      PII      `yaml:"pii,omitempty"`      // personal data of fixed form; counted in any case
-	Language Language `yaml:"language,omitempty"` // what language each document is in; found out in any case
-	Near     Near     `yaml:"near,omitempty"`     // near copies, beside the exact ones that dedup removes
-	Lines    Lines    `yaml:"lines,omitempty"`    // lines or paragraphs that stood in earlier documents
-	MemoryMB int      `yaml:"memory_mb"`          // that the corpus stage may use for texts on their way and for sorting; does not change the result
+	Filters   Filters   `yaml:"filters,omitempty"`   // presets of rules on scores, one or a list; each document's scores are kept whether there are any or not
+	Unicode   bool      `yaml:"unicode"`             // mend characters that were read in the wrong encoding, control characters, line ends; Unicode NFC
+	PII       PII       `yaml:"pii,omitempty"`       // personal data of fixed form; counted in any case
+	Language  Language  `yaml:"language,omitempty"`  // what language each document is in; found out in any case
+	Near      Near      `yaml:"near,omitempty"`      // near copies, beside the exact ones that dedup removes
+	Lines     Lines     `yaml:"lines,omitempty"`     // lines or paragraphs that stood in earlier documents
+	Addresses Addresses `yaml:"addresses,omitempty"` // documents that go because of where they are from
+	MemoryMB  int       `yaml:"memory_mb"`           // that the corpus stage may use for texts on their way and for sorting; does not change the result
 }
 
 // PII says which personal data is masked.
@@ -34,6 +35,14 @@ type Language struct {
 	MinScore float64  `yaml:"min_score,omitempty"` // probability from which a language counts as found; 0.3 is FineWeb-2's for Danish, of another model
 	Except   []string `yaml:"except,omitempty"`    // sections that are kept whatever they are in
 	Action   string   `yaml:"action,omitempty"`    // drop (default), mark
+}
+
+// Addresses says from where no text is taken. Documents without an address pass.
+type Addresses struct {
+	Lists   []string `yaml:"lists,omitempty"`   // files of hosts and addresses, one a line; everything below them goes
+	Signals string   `yaml:"signals,omitempty"` // folder of snapshots, HOST/robots.txt, ai.txt, tdmrep.json, headers.txt: what reserves mining or training goes, whenever it was fetched
+	Agents  []string `yaml:"agents,omitempty"`  // crawlers whose exclusion in robots.txt counts; those that gather text for training when left out
+	Action  string   `yaml:"action,omitempty"`  // drop (default), mark
 }
 
 // Near says which documents are near copies and which of them is kept. Without a preset none is looked for.
@@ -132,6 +141,9 @@ func (c *Cleaning) validate(bad func(string, ...any)) {
 	}
 	if s := c.Language.MinScore; !(s >= 0 && s < 1) {
 		bad("data.language.min_score %g must lie in [0, 1)", s)
+	}
+	if a := c.Addresses.Action; a != "" && a != "drop" && a != "mark" {
+		bad("data.addresses.action %q is unknown (drop, mark)", a)
 	}
 	if a := c.Near.Action; a != "" && a != "drop" && a != "mark" {
 		bad("data.near.action %q is unknown (drop, mark)", a)

@@ -95,6 +95,14 @@ func (f *Flow) corpusInputs() (map[string]string, error) {
 			return nil, err
 		}
 	}
+	for _, path := range append(slices.Clone(d.Addresses.Lists), d.Addresses.Signals) {
+		if path == "" {
+			continue
+		}
+		if err := f.hashInto(in, path); err != nil {
+			return nil, err
+		}
+	}
 	for _, s := range d.Sources {
 		if err := f.hashInto(in, s.Path); err != nil {
 			return nil, err
@@ -189,6 +197,13 @@ func (f *Flow) judges() ([]pipeline.Stage, error) {
 		}
 		stages = append(stages, &rightsStage{policy: f.policy(), register: reg, seen: map[string]pipeline.Verdict{}})
 	}
+	if a := d.Addresses; len(a.Lists) > 0 || a.Signals != "" {
+		s, err := f.addressStage()
+		if err != nil {
+			return nil, err
+		}
+		stages = append(stages, s)
+	}
 	if d.Unicode {
 		stages = append(stages, clean.Unicode{})
 	}
@@ -238,6 +253,26 @@ func (f *Flow) judges() ([]pipeline.Stage, error) {
 		return nil, err
 	}
 	return append(stages, stage), nil
+}
+
+// addressStage removes what is from where no text is taken.
+func (f *Flow) addressStage() (pipeline.Stage, error) {
+	a := f.Recipe.Data.Addresses
+	o := filter.AddressOptions{Agents: a.Agents, Mark: a.Action == "mark"}
+	for _, name := range a.Lists {
+		path, err := f.Recipe.Path(name)
+		if err != nil {
+			return nil, err
+		}
+		o.Lists = append(o.Lists, path)
+	}
+	if a.Signals != "" {
+		var err error
+		if o.Signals, err = f.Recipe.Path(a.Signals); err != nil {
+			return nil, err
+		}
+	}
+	return filter.NewAddresses(o)
 }
 
 // languageStage tells each document its language.

@@ -27,6 +27,7 @@ type Plan struct {
 	Config   *model.Config    `json:"-"`
 	Phases   []PlannedPhase   `json:"phases"`
 	Sources  []PlannedSource  `json:"sources"`
+	Corpus   *PlannedCorpus   `json:"corpus,omitempty"`  // nil where the sources could not be read
 	Mixture  []PlannedSection `json:"mixture,omitempty"` // what each section's part of the training would be
 	Rights   *rights.Decision `json:"rights,omitempty"`  // nil where the sources could not be read
 	Warnings []string         `json:"warnings,omitempty"`
@@ -83,6 +84,42 @@ type PlannedSource struct {
 	Documents int64  `json:"documents"`
 	Bytes     int64  `json:"bytes"`
 	Problem   string `json:"problem,omitempty"` // why it could not be read
+}
+
+// PlannedCorpus is what the corpus stage takes at most, roughly.
+type PlannedCorpus struct {
+	MemoryBytes int64 `json:"memory_bytes"` // data.memory_mb, what is kept of each document, and the program itself
+	WorkBytes   int64 `json:"work_bytes"`   // of disk while it works: examined texts, facts, signatures and what is sorted
+	OutBytes    int64 `json:"out_bytes"`    // of disk that the corpus takes afterwards
+}
+
+// planCorpus reckons with the layouts of pipeline's work folder and of dedup's records.
+func planCorpus(d *recipe.Data, documents, bytes int64) (*PlannedCorpus, error) {
+	const (
+		program  = 192 << 20 // with models, evaluation sets and the garbage collector's room
+		facts    = 600       // of a document: names, claims, scores
+		byNumber = 24        // of a document in memory: places in shards, clusters
+		record   = 16        // of an external sort
+		line     = 60        // bytes, about
+	)
+	near, err := d.Near.MinHash()
+	if err != nil {
+		return nil, err
+	}
+	p := &PlannedCorpus{MemoryBytes: program + int64(d.MemoryMB)<<20 + byNumber*documents}
+	p.WorkBytes = bytes + bytes/50 + facts*documents
+	if d.Dedup || near != nil {
+		p.WorkBytes += 2 * record * documents
+	}
+	if near != nil {
+		signature := int64(4 * near.Bands * near.Rows)
+		p.WorkBytes += documents * (2*signature + record*int64(near.Bands))
+	}
+	if d.Lines.Unit != "" {
+		p.WorkBytes += bytes / line * (8 + 2*record)
+	}
+	p.OutBytes = bytes*2/5 + facts/4*documents
+	return p, nil
 }
 
 // wattsPerCore is the power at the plug that the card of a release assumes for each core: that of the first row below.
@@ -240,6 +277,15 @@ func (p *Plan) readSources(flow *Flow) error {
 		texts = append(texts, found...)
 		p.Sources = append(p.Sources, planned)
 	}
+	if !missing {
+		var documents, bytes int64
+		for _, x := range p.Sources {
+			documents, bytes = documents+x.Documents, bytes+x.Bytes
+		}
+		if p.Corpus, err = planCorpus(&r.Data, documents, bytes); err != nil {
+			return err
+		}
+	}
 	if missing {
 		p.Warnings = append(p.Warnings, "some sources could not be read, so the gate was not asked")
 		return nil
@@ -327,6 +373,9 @@ func (p *Plan) Write(w io.Writer) {
 			continue
 		}
 		fmt.Fprintf(w, "source %s: %s documents, %s bytes\n", s.Path, count(s.Documents), count(s.Bytes))
+	}
+	if c := p.Corpus; c != nil {
+		fmt.Fprintf(w, "corpus: at most %s bytes of memory; %s bytes of disk while it works, %s afterwards\n", count(c.MemoryBytes), count(c.WorkBytes), count(c.OutBytes))
 	}
 	for _, ph := range p.Phases {
 		fmt.Fprintf(w, "\nphase %s: %s tokens, %.2g FLOPs\n", ph.Name, count(ph.Tokens), ph.FLOPs)

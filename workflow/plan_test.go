@@ -147,3 +147,29 @@ func TestCutTextKeepsWholeCharacters(t *testing.T) {
 		}
 	}
 }
+
+// The corpus stage's needs by hand, for 1,000 documents of 100,000 bytes.
+func TestPlanOfTheCorpus(t *testing.T) {
+	d := recipe.Data{Dedup: true}
+	d.MemoryMB = 512
+	got, err := planCorpus(&d, 1000, 100_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (PlannedCorpus{MemoryBytes: 704<<20 + 24_000, WorkBytes: 102_000_000 + 600_000 + 32_000, OutBytes: 40_150_000}); *got != want {
+		t.Errorf("got %+v, want %+v", *got, want)
+	}
+	d.Near.Preset = "ravn" // 320 values of 4 bytes, twice; 64 bands of 16 bytes
+	d.Lines.Unit = "line"
+	more, err := planCorpus(&d, 1000, 100_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := got.WorkBytes + 1000*(2560+1024) + 1666666*40; more.WorkBytes != want {
+		t.Errorf("got %d bytes of work, want %d", more.WorkBytes, want)
+	}
+	d.Near.Preset = "x"
+	if _, err := planCorpus(&d, 1, 1); err == nil {
+		t.Error("an unknown preset was planned")
+	}
+}
