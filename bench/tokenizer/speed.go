@@ -80,8 +80,11 @@ func read(dir string, limit int) ([]string, error) {
 	var paths []string
 	total := int64(0)
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
 		name := d.Name()
-		if err != nil || d.IsDir() || strings.HasSuffix(name, ".jsonl") || strings.HasSuffix(name, ".md") || name == "LICENSE" {
+		if d.IsDir() || strings.HasSuffix(name, ".jsonl") || strings.HasSuffix(name, ".md") || name == "LICENSE" {
 			return err
 		}
 		info, err := d.Info()
