@@ -38,6 +38,8 @@ type Options struct {
 	Queue         int           // texts that may wait, and most texts of one request; 128
 	CacheTokens   int           // tokens of context kept in memory, of running and of finished texts; 4 contexts, at least 16,384
 	MaxBodyBytes  int64         // of a request; 4 MiB
+	HeaderTimeout time.Duration // for the head of a request to come; 10 s
+	BodyTimeout   time.Duration // for a whole request to come; 60 s
 	WriteTimeout  time.Duration // for one piece of an answer to be taken; 30 s
 }
 
@@ -87,6 +89,8 @@ func (o *Options) fill(positions int) error {
 	o.Queue = or(o.Queue, 128)
 	o.CacheTokens = max(or(o.CacheTokens, max(4*o.ContextTokens, 16384)), (o.ContextTokens+255)/256*256)
 	o.MaxBodyBytes = or(o.MaxBodyBytes, 4<<20)
+	o.HeaderTimeout = or(o.HeaderTimeout, 10*time.Second)
+	o.BodyTimeout = or(o.BodyTimeout, time.Minute)
 	o.WriteTimeout = or(o.WriteTimeout, 30*time.Second)
 	return nil
 }
@@ -215,8 +219,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration)
 	defer cancel()
 	h := &http.Server{
 		Handler:           s.mux,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       60 * time.Second,
+		ReadHeaderTimeout: s.o.HeaderTimeout,
+		ReadTimeout:       s.o.BodyTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		BaseContext:       func(net.Listener) context.Context { return base },
