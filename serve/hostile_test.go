@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -70,10 +71,11 @@ func TestHostileConnections(t *testing.T) {
 				}
 			}()
 			defer close(gone)
-			conn.SetReadDeadline(time.Now().Add(8 * time.Second))
+			conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 			r := bufio.NewReader(conn)
-			line, _ := r.ReadString('\n')
-			if !strings.Contains(line, c.want) {
+			line, err := r.ReadString('\n')
+			// A client that is slow to read while it still sends may find the connection reset before the answer.
+			if reset := line == "" && errors.Is(err, syscall.ECONNRESET); !reset && !strings.Contains(line, c.want) {
 				t.Errorf("%s: %q, want %s", c.name, line, c.want)
 			}
 			if _, err := io.Copy(io.Discard, r); errors.Is(err, os.ErrDeadlineExceeded) {
@@ -111,7 +113,7 @@ func TestHostileConnections(t *testing.T) {
 		}
 		leave()
 	}
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		if running, waiting := s.work.counts(); running+waiting == 0 {
 			break
 		}
