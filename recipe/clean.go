@@ -47,15 +47,16 @@ type Addresses struct {
 
 // Near says which documents are near copies and which of them is kept. Without a preset none is looked for.
 type Near struct {
-	Preset    string   `yaml:"preset,omitempty"`    // ravn, datatrove, dfm, redpajama-0.7, redpajama-0.8, redpajama-0.9, redpajama-1.0
-	Words     int      `yaml:"words,omitempty"`     // in a run; 0 is the preset's
-	Bands     int      `yaml:"bands,omitempty"`     // of the signature; 0 is the preset's
-	Rows      int      `yaml:"rows,omitempty"`      // values in a band; 0 is the preset's
-	Threshold float64  `yaml:"threshold,omitempty"` // share of word runs in common; 0 is the preset's
-	Verify    *bool    `yaml:"verify,omitempty"`    // compare the pairs that were found; the preset's when left out
-	Keep      string   `yaml:"keep,omitempty"`      // first (default), longest, priority
-	Priority  []string `yaml:"priority,omitempty"`  // sections, the dearest first
-	Action    string   `yaml:"action,omitempty"`    // drop (default), mark
+	Preset    string      `yaml:"preset,omitempty"`    // ravn, datatrove, dfm, redpajama-0.7, redpajama-0.8, redpajama-0.9, redpajama-1.0
+	Words     int         `yaml:"words,omitempty"`     // in a run; 0 is the preset's
+	Bands     int         `yaml:"bands,omitempty"`     // of the signature; 0 is the preset's
+	Rows      int         `yaml:"rows,omitempty"`      // values in a band; 0 is the preset's
+	Threshold float64     `yaml:"threshold,omitempty"` // share of word runs in common; 0 is the preset's
+	Verify    *bool       `yaml:"verify,omitempty"`    // compare the pairs that were found; the preset's when left out
+	Keep      string      `yaml:"keep,omitempty"`      // first (default), longest, priority
+	Priority  []string    `yaml:"priority,omitempty"`  // sections, the dearest first
+	Copies    map[int]int `yaml:"copies,omitempty"`    // of clusters with at least so many documents → so many are kept; one of all others
+	Action    string      `yaml:"action,omitempty"`    // drop (default), mark
 }
 
 // Lines says what is taken out of documents because earlier ones have it. Without a unit nothing is.
@@ -90,7 +91,7 @@ func (n *Near) MinHash() (*dedup.MinHash, error) {
 // Options are those of the stage.
 func (n *Near) Options() (dedup.Options, error) {
 	m, err := n.MinHash()
-	return dedup.Options{Near: m, Keep: n.Keep, Priority: n.Priority, Mark: n.Action == "mark"}, err
+	return dedup.Options{Near: m, Keep: n.Keep, Priority: n.Priority, Mark: n.Action == "mark", Copies: n.Copies}, err
 }
 
 // Filters are presets; a recipe may give a single one without a list.

@@ -37,6 +37,10 @@ type Options struct {
 	Keep     string   // "" is KeepFirst
 	Priority []string // sections, for KeepPriority
 	Mark     bool     // near copies are kept and marked; exact ones go all the same
+	// Copies says how many documents of a cluster are kept by its size: the entry of the greatest size that it reaches
+	// counts, below all of them one is kept. Exact copies go all the same. Text that stood in many places was good enough
+	// for many; FineWeb-2 (Penedo et al. 2025) brings some of it back by the size of its cluster.
+	Copies map[int]int
 }
 
 // Validate checks the options.
@@ -50,6 +54,14 @@ func (o Options) Validate() error {
 	}
 	if o.Near != nil {
 		errs = append(errs, o.Near.Validate())
+	}
+	for size, n := range o.Copies {
+		if size < 2 || n < 1 || n > size {
+			errs = append(errs, fmt.Errorf("dedup: of clusters of %d documents %d are to be kept (use sizes from 2 on, and 1 to the size)", size, n))
+		}
+	}
+	if len(o.Copies) > 0 && o.Near == nil {
+		errs = append(errs, fmt.Errorf("dedup: copies by cluster size need near copies to be looked for"))
 	}
 	return errors.Join(errs...)
 }
@@ -75,12 +87,13 @@ type stage struct {
 	bands *extsort.Sorter
 	sigs  *os.File // signatures, by document
 
-	exactOf  []uint32 // by document: the first with its text
-	root     []uint32 // by document: union-find, roots are the first of their cluster
-	keeper   []uint32 // by root
-	size     []uint32 // by root
-	weight   []uint32 // by document, what Keep compares; the greater is kept
-	lastName string   // of document lastNum
+	exactOf  []uint32        // by document: the first with its text
+	root     []uint32        // by document: union-find, roots are the first of their cluster
+	keeper   []uint32        // by root
+	size     []uint32        // by root
+	back     map[uint32]bool // documents that are kept beside the keeper
+	weight   []uint32        // by document, what Keep compares; the greater is kept
+	lastName string          // of document lastNum
 	lastNum  uint32
 }
 
@@ -181,7 +194,39 @@ func (s *stage) Resolve(ctx context.Context) error {
 			s.keeper[r] = uint32(i)
 		}
 	}
+	s.bringBack()
 	return nil
+}
+
+// bringBack chooses, in document order, what is kept of large clusters beside the keeper.
+func (s *stage) bringBack() {
+	s.back = map[uint32]bool{}
+	if len(s.o.Copies) == 0 {
+		return
+	}
+	chosen := map[uint32]int{} // by root
+	for i := range uint32(len(s.root)) {
+		r := s.find(i)
+		k := s.keeper[r]
+		if s.size[r] < 2 || i == k || s.exactOf[i] != i || s.exactOf[k] == i {
+			continue
+		}
+		if chosen[r]+1 < s.copies(int(s.size[r])) {
+			chosen[r]++
+			s.back[i] = true
+		}
+	}
+}
+
+// copies is how many documents of a cluster are kept.
+func (s *stage) copies(size int) int {
+	best, n := 0, 1
+	for from, k := range s.o.Copies {
+		if from <= size && from > best {
+			best, n = from, k
+		}
+	}
+	return n
 }
 
 func (s *stage) resolveExact(ctx context.Context) error {
@@ -247,7 +292,7 @@ func (s *stage) Decide(m *pipeline.Member) pipeline.Decision {
 	}
 	d.Cluster, d.ClusterSize = int64(r), int64(s.size[r])
 	k := s.keeper[r]
-	if k == number {
+	if k == number || s.back[number] {
 		return d
 	}
 	if s.exactOf[k] == s.exactOf[number] {

@@ -96,6 +96,50 @@ func TestNearCopies(t *testing.T) {
 	}
 }
 
+// Of a cluster of five, one of them an exact copy, as many are kept as its size says.
+func TestCopiesByClusterSize(t *testing.T) {
+	m, err := dedup.Preset("ravn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := article(1, 3000), article(2, 3000)
+	with := func(w string) []string { return append(append([]string(nil), a...), w) }
+	docs := []*corpus.Document{
+		doc("avis", "a", a), doc("avis", "a-1", with("en")), doc("avis", "a-igen", a), doc("wiki", "a-2", with("to")), doc("wiki", "a-3", with("tre")),
+		doc("wiki", "b", b), doc("wiki", "b-1", append(append([]string(nil), b...), "en")),
+	}
+	for _, tt := range []struct {
+		copies map[int]int
+		keep   string
+		want   string
+	}{
+		{nil, "", "a b"},
+		{map[int]int{3: 2}, "", "a a-1 b"},
+		{map[int]int{3: 2, 5: 3}, "", "a a-1 a-2 b"},
+		{map[int]int{2: 2, 5: 5}, "", "a a-1 a-2 a-3 b b-1"},
+		{map[int]int{6: 6}, "", "a b"},
+		{map[int]int{5: 2}, dedup.KeepLongest, "a a-3 b-1"}, // the longest, and the first of the others
+	} {
+		var kept []string
+		for i, d := range decide(t, dedup.Options{Near: &m, Copies: tt.copies, Keep: tt.keep}, docs) {
+			if d.Keep {
+				kept = append(kept, docs[i].ID)
+			}
+			if i < 5 && d.ClusterSize != 5 || i >= 5 && d.ClusterSize != 2 {
+				t.Errorf("%s is in a cluster of %d", docs[i].ID, d.ClusterSize)
+			}
+		}
+		if got := strings.Join(kept, " "); got != tt.want {
+			t.Errorf("%v %s: kept %s, want %s", tt.copies, tt.keep, got, tt.want)
+		}
+	}
+	for _, o := range []dedup.Options{{Near: &m, Copies: map[int]int{1: 1}}, {Near: &m, Copies: map[int]int{3: 4}}, {Copies: map[int]int{3: 2}}} {
+		if o.Validate() == nil {
+			t.Errorf("%+v is taken", o)
+		}
+	}
+}
+
 // Accents are kept, and numbers count unless the preset says otherwise.
 func TestWhatIsNoCopy(t *testing.T) {
 	text := "Får får får? Nej, får får ikke får, får får lam, og lammene får græs på marken om sommeren i 1999."
