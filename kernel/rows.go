@@ -155,7 +155,11 @@ func Multiply(p *Pool, in *Input, products ...Product) {
 		panels += (q.W.Out + width - 1) / width
 	}
 	if in.n > 0 && in.k > 0 {
-		j.panels, j.each = panels, max(1, panels/(taskShare*p.Threads()))
+		share := taskShare
+		if j.direct {
+			share = directShare
+		}
+		j.panels, j.each = panels, max(1, panels/(share*p.Threads()))
 		if p.Threads() == 1 {
 			j.each = panels
 		}
@@ -167,7 +171,11 @@ func Multiply(p *Pool, in *Input, products ...Product) {
 }
 
 // taskShare is how many tasks a thread gets of one call; neighbours make one task, so that what is read next is known.
-const taskShare = 8
+// Without panels there are fewer, since the first rows of a task are waited for.
+const (
+	taskShare   = 8
+	directShare = 2
+)
 
 // rowKit is how one level multiplies with weights of one format.
 type rowKit struct {
