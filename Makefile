@@ -22,7 +22,7 @@ test:
 # Where goroutines share memory, and the tests are short enough to run slowed down.
 race:
 	$(GO) test -race -short -run "Threads|Pool|StandAlone" ./kernel ./engine/cpu
-	$(GO) test -race -short ./serve ./internal/progress ./pipeline/... ./shard ./run ./train ./tokenizer
+	$(GO) test -race -short ./serve ./hub ./internal/progress ./pipeline/... ./shard ./run ./train ./tokenizer
 
 noasm:
 	$(GO) test -tags noasm ./kernel ./engine/cpu
