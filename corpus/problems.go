@@ -48,7 +48,7 @@ func (p *Problems) Error() string {
 		b.WriteString(q.Error())
 	}
 	if p.More {
-		fmt.Fprintf(&b, "\ncorpus: section %s: stopped after %d unreadable records (there may be more; MaxErrors lets some pass)", p.Section, len(p.List))
+		fmt.Fprintf(&b, "\ncorpus: section %s: stopped after %d unreadable records (there may be more; max_errors or --max-errors lets some pass)", p.Section, len(p.List))
 	}
 	return b.String()
 }

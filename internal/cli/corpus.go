@@ -11,6 +11,7 @@ import (
 
 	"ravn/pipeline"
 	"ravn/pipeline/filter"
+	"ravn/recipe"
 	"ravn/workflow"
 )
 
@@ -29,20 +30,34 @@ type CorpusCmd struct {
 
 // CorpusBuildCmd runs the corpus stage of a recipe.
 type CorpusBuildCmd struct {
-	Recipe  string `arg:"" type:"existingfile" help:"Recipe whose data is to be read."`
-	Out     string `help:"Run folder; default runs/NAME. The corpus goes to its folder corpus/."`
-	Threads int    `help:"Threads; 0 uses all processors. Does not change the result."`
-	JSON    bool   `name:"json" help:"Print the summary as JSON."`
+	Recipe    string `arg:"" type:"existingfile" help:"Recipe whose data is to be read."`
+	Out       string `help:"Run folder; default runs/NAME. The corpus goes to its folder corpus/."`
+	MaxErrors *int   `help:"Unreadable records that are passed over in each section, in place of the sources' max_errors."`
+	Threads   int    `help:"Threads; 0 uses all processors. Does not change the result."`
+	JSON      bool   `name:"json" help:"Print the summary as JSON."`
 }
 
 // Help is shown under --help.
 func (c *CorpusBuildCmd) Help() string {
-	return "Example:\n  ravn corpus build recipes/sample-da.yaml --out runs/sample-da"
+	return `Every record is checked; those that cannot be read are named with file and line, and more of them than are allowed end the command with 1.
+What --max-errors says is kept in OUT/recipe.yaml; ravn run asks the recipe again, so write max_errors there to go on with it.
+
+Example:
+  ravn corpus build recipes/sample-da.yaml --out runs/sample-da`
 }
 
 // Run builds.
 func (c *CorpusBuildCmd) Run(ctx context.Context, s *Streams) error {
-	f, err := openFlow(s, c.Recipe, c.Out, workflow.Options{Until: "corpus", Threads: c.Threads})
+	if c.MaxErrors != nil && *c.MaxErrors < 0 {
+		return usageError{fmt.Errorf("--max-errors %d must not be negative", *c.MaxErrors)}
+	}
+	f, err := openFlow(s, c.Recipe, c.Out, workflow.Options{Until: "corpus", Threads: c.Threads}, func(r *recipe.Recipe) {
+		for i := range r.Data.Sources {
+			if c.MaxErrors != nil {
+				r.Data.Sources[i].MaxErrors = *c.MaxErrors
+			}
+		}
+	})
 	if err != nil {
 		return err
 	}

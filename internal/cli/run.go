@@ -93,13 +93,17 @@ func (c *TrainCmd) Run(ctx context.Context, s *Streams) error {
 	return walk(ctx, s, f, c.JSON)
 }
 
-func openFlow(s *Streams, recipeFile, out string, o workflow.Options) (*workflow.Flow, error) {
+// openFlow opens the run folder of a recipe, after what a command's flags change in it.
+func openFlow(s *Streams, recipeFile, out string, o workflow.Options, change ...func(*recipe.Recipe)) (*workflow.Flow, error) {
 	if o.Until != "" && !slices.Contains(workflow.Stages(), o.Until) {
 		return nil, usageError{fmt.Errorf("no stage %q (there are: %s)", o.Until, strings.Join(workflow.Stages(), ", "))}
 	}
 	r, err := recipe.Load(recipeFile)
 	if err != nil {
 		return nil, usageError{err}
+	}
+	for _, f := range change {
+		f(r)
 	}
 	if out == "" {
 		out = filepath.Join("runs", r.Name)
