@@ -205,7 +205,7 @@ type Release struct {
 	ModelName  string `yaml:"model_name,omitempty"` // on the card; default the recipe's name
 	Provider   string `yaml:"provider,omitempty"`   // who publishes the model, for the documents of the release
 	Contact    string `yaml:"contact,omitempty"`    // address of the provider
-	URL        string `yaml:"url,omitempty"`        // page of the model; default its name on the hub
+	URL        string `yaml:"url,omitempty"`        // page of the model; default its page on the hub, where the name has an owner
 
 	GGUF []string `yaml:"gguf,omitempty"` // number formats of GGUF files beside the folder: f32, f16, bf16, q8_0, q4_0
 }

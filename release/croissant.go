@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"ravn/rights"
 )
@@ -22,24 +23,24 @@ func croissant(o *Options, out *Folder) ([]byte, error) {
 		"repeated": "cr:repeated", "replace": "cr:replace", "sc": "https://schema.org/", "separator": "cr:separator", "source": "cr:source", "subField": "cr:subField", "transform": "cr:transform",
 	}
 	var files, records, parts []node
-	var licenses, languages []string
-	seen := map[string]bool{}
+	var licenses []any
+	var languages []string
+	seen, named := map[string]bool{}, map[string]bool{}
 	for _, p := range o.parts(&out.Decision) {
-		url := p.License
-		if l, ok := rights.Lookup(p.License); ok && l.URL != "" {
-			url = l.URL
-		}
-		if !slices.Contains(licenses, url) {
-			licenses = append(licenses, url)
+		license := licenseNode(p.License)
+		if !named[p.License] {
+			named[p.License] = true
+			licenses = append(licenses, license)
 		}
 		if p.Source.Language != "" && !slices.Contains(languages, p.Source.Language) {
 			languages = append(languages, p.Source.Language)
 		}
 		n := node{
-			"@type": "sc:Dataset", "@id": "part/" + p.Section + "/" + p.License, "name": p.Section, "description": p.Source.Title, "license": url, "identifier": p.License,
+			// Not sc:Dataset: readers take the first node of that type for the whole.
+			"@type": "sc:CreativeWork", "@id": "part/" + p.Section + "/" + p.License, "name": p.Section, "description": p.Source.Title + "; its licence rests on " + p.basis(), "license": license, "identifier": p.License,
 			"size": fmt.Sprintf("%d tokens read of %d documents", p.Tokens, p.Documents), "conditionsOfAccess": map[bool]string{true: "may be passed on under its licence", false: "may not be passed on"}[p.Data],
 		}
-		for key, value := range map[string]string{"url": p.Source.Origin, "temporalCoverage": p.Source.Period, "inLanguage": p.Source.Language, "creditText": p.basis()} {
+		for key, value := range map[string]string{"url": p.Source.Origin, "temporalCoverage": strings.ReplaceAll(p.Source.Period, ", ", "/"), "inLanguage": p.Source.Language, "creditText": p.Credit} {
 			if value != "" {
 				n[key] = value
 			}
@@ -67,7 +68,7 @@ func croissant(o *Options, out *Folder) ([]byte, error) {
 		"@context": context, "@type": "sc:Dataset", "conformsTo": "http://mlcommons.org/croissant/1.0", "name": o.Name + "-training-text",
 		"description": "The text that " + o.Name + " was trained on, by source. The text itself is not part of this release.",
 		"license":     licenses, "inLanguage": languages, "datePublished": o.Policy.Date, "version": "1.0.0", "isLiveDataset": false,
-		"url": cmp.Or(o.URL, "https://huggingface.co/"+o.Name), "creator": node{"@type": "sc:Organization", "name": cmp.Or(o.Provider.Name, toFill)},
+		"url": cmp.Or(o.pageURL(), toFill), "creator": node{"@type": "sc:Organization", "name": cmp.Or(o.Provider.Name, toFill)},
 		"citeAs": o.Name + ", " + o.Policy.Date, "hasPart": parts,
 		"usageInfo": "the model made from it is " + out.License,
 	}
@@ -75,6 +76,15 @@ func croissant(o *Options, out *Folder) ([]byte, error) {
 		doc["distribution"], doc["recordSet"] = files, records
 	}
 	return writeJSON(doc)
+}
+
+// licenseNode is a licence as schema.org wants it: an address, or a work with a name where it has none.
+func licenseNode(id string) any {
+	l, ok := rights.Lookup(id)
+	if ok && l.URL != "" {
+		return l.URL
+	}
+	return node{"@type": "sc:CreativeWork", "name": id}
 }
 
 // readCroissant reads back the model's licence and the tokens by section and licence.

@@ -211,6 +211,14 @@ func (o *Options) Validate() error {
 	return errors.Join(errs...)
 }
 
+// pageURL is the model's page: as the options say it, or on the hub where its name has an owner; else nothing is known.
+func (o *Options) pageURL() string {
+	if o.URL == "" && strings.Contains(o.Name, "/") {
+		return "https://huggingface.co/" + o.Name
+	}
+	return o.URL
+}
+
 // ggufName is the name of the GGUF file in a number format: that of the model and of the format, as is the custom.
 func (o *Options) ggufName(d model.DType) string {
 	return path.Base(o.Name) + "-" + strings.ToLower(string(d)) + ".gguf"

@@ -44,6 +44,7 @@ const toFill = "to be filled in by the provider"
 type part struct {
 	rights.Finding
 	Source Source
+	mixed  bool // its documents state different licences
 }
 
 // parts joins findings with sources, the base model left out, in the findings' order.
@@ -57,6 +58,9 @@ func (o *Options) parts(d *rights.Decision) []part {
 			was := &out[i] // other claims, same licence
 			was.Documents, was.Bytes, was.Tokens, was.Share = was.Documents+f.Documents, was.Bytes+f.Bytes, was.Tokens+f.Tokens, was.Share+f.Share
 			was.Data = was.Data && f.Data
+			if was.Stated != f.Stated {
+				was.Stated, was.mixed = "", true
+			}
 			for _, c := range f.Claims {
 				if !slices.Contains(was.Claims, c) {
 					was.Claims = append(slices.Clone(was.Claims), c)

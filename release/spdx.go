@@ -9,6 +9,9 @@ import (
 	"ravn/rights"
 )
 
+// noLicense is what the model names where no licence is declared, or several are.
+const noLicense = "https://spdx.org/rdf/3.0.1/terms/ExpandedLicensing/NoAssertionLicense"
+
 // node is one element of a graph in JSON-LD.
 type node = map[string]any
 
@@ -29,20 +32,32 @@ func spdx(o *Options, out *Folder) ([]byte, error) {
 		n["creationInfo"] = "_:creation"
 		graph = append(graph, n)
 	}
-	licenses := map[string]bool{}
-	license := func(of, id, comment string) {
-		ref := at("license", id)
-		if !licenses[id] {
-			licenses[id] = true
-			n := node{"type": "simplelicensing_LicenseExpression", "spdxId": ref, "simplelicensing_licenseExpression": id}
-			if l, ok := rights.Lookup(id); ok && l.URL != "" {
-				n["comment"] = l.Name + ", " + l.URL
-			}
-			add(n)
+	licenses := map[string]string{"": noLicense}
+	reference := func(id string) string {
+		if ref, ok := licenses[id]; ok {
+			return ref
 		}
-		for _, kind := range []string{"hasDeclaredLicense", "hasConcludedLicense"} {
-			n := node{"type": "Relationship", "spdxId": of + "-" + kind, "relationshipType": kind, "from": of, "to": []string{ref}}
-			if comment != "" && kind == "hasDeclaredLicense" {
+		ref := at("license", id)
+		licenses[id] = ref
+		l, ok := rights.Lookup(id)
+		n := node{"type": "simplelicensing_LicenseExpression", "spdxId": ref, "simplelicensing_licenseExpression": id}
+		where := l.Name
+		if ok && l.URL != "" {
+			where += ", " + l.URL
+			n["comment"] = where
+		}
+		if strings.HasPrefix(id, "LicenseRef-") { // not on SPDX's list: the model wants an element that stands for it
+			text := at("license-text", id)
+			n["simplelicensing_customIdToUri"] = []node{{"type": "DictionaryEntry", "key": id, "value": text}}
+			add(node{"type": "simplelicensing_SimpleLicensingText", "spdxId": text, "name": id, "simplelicensing_licenseText": cmp.Or(where, id) + " (named here, not copied)"})
+		}
+		add(n)
+		return ref
+	}
+	license := func(of, declared, concluded, comment string) {
+		for _, r := range []struct{ kind, id string }{{"hasDeclaredLicense", declared}, {"hasConcludedLicense", concluded}} {
+			n := node{"type": "Relationship", "spdxId": of + "-" + r.kind, "relationshipType": r.kind, "from": of, "to": []string{reference(r.id)}}
+			if comment != "" && r.kind == "hasDeclaredLicense" {
 				n["comment"] = comment
 			}
 			add(n)
@@ -53,19 +68,28 @@ func spdx(o *Options, out *Folder) ([]byte, error) {
 	add(node{"type": "SpdxDocument", "spdxId": ns, "profileConformance": profiles, "rootElement": []string{at("sbom", o.Name)}, "name": o.Name})
 	add(node{"type": "software_Sbom", "spdxId": at("sbom", o.Name), "profileConformance": profiles, "rootElement": []string{model}, "software_sbomType": []string{"build"}})
 	add(aiPackage(o, out, model, provider, day))
-	license(model, out.License, "")
+	license(model, out.License, out.License, "")
 	if f := baseFinding(&out.Decision); f != nil {
-		base := at("model", f.Section)
-		n := node{
-			"type": "ai_AIPackage", "spdxId": base, "name": f.Section, "software_primaryPurpose": "model", "suppliedBy": provider, "releaseTime": day,
-			"software_packageVersion": cmp.Or(o.Base.Hash, "unknown"), "software_downloadLocation": "NOASSERTION", "ai_domain": []string{"natural language processing"},
-			"comment": "supplier, version and release of the base model are not known to ravn beyond its name and the SHA-256 of its weights",
+		name := cmp.Or(o.Base.Name, strings.TrimPrefix(f.Section, "base model "))
+		base := at("base", name)
+		n := node{"type": "software_Package", "spdxId": base, "name": name, "software_primaryPurpose": "model"}
+		if o.Base.Hash != "" {
+			n["software_packageVersion"] = o.Base.Hash
 		}
-		if strings.Contains(o.Base.Name, "/") {
-			n["software_downloadLocation"] = "https://huggingface.co/" + o.Base.Name
+		switch {
+		case o.Base.Here:
+			n["type"], n["suppliedBy"], n["releaseTime"] = "ai_AIPackage", provider, day
+			n["software_packageVersion"], n["software_downloadLocation"] = cmp.Or(o.Base.Hash, "unknown"), "NOASSERTION"
+			n["ai_domain"] = []string{"natural language processing"}
+			n["comment"] = "trained in the same run"
+		case strings.Contains(name, "/"):
+			n["software_downloadLocation"] = "https://huggingface.co/" + name
+			fallthrough
+		default:
+			n["comment"] = "the version is the SHA-256 of its weights; who supplied it and when is not known to ravn, so it is not described as an AI package, which demands both"
 		}
 		add(n)
-		license(base, f.License, "")
+		license(base, f.License, f.License, "")
 		add(node{"type": "Relationship", "spdxId": at("relationship", "base"), "relationshipType": "descendantOf", "from": model, "to": []string{base}})
 	}
 	var data []string
@@ -73,7 +97,11 @@ func spdx(o *Options, out *Folder) ([]byte, error) {
 		id, agent := at("data", p.Section+"-"+p.License), at("agent", p.Section+"-"+p.License)
 		add(datasetPackage(&p, id, agent, day))
 		add(node{"type": "Organization", "spdxId": agent, "name": cmp.Or(strings.Join(p.Source.Holders, "; "), "rights holders of "+p.Source.Title)})
-		license(id, p.License, strings.Join(p.Claims, "; "))
+		declared := cmp.Or(p.Stated, p.License)
+		if p.mixed {
+			declared = ""
+		}
+		license(id, declared, p.License, strings.Join(p.Claims, "; "))
 		data = append(data, id)
 	}
 	add(node{"type": "Relationship", "spdxId": at("relationship", "trained-on"), "relationshipType": "trainedOn", "from": model, "to": data})

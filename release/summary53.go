@@ -112,6 +112,9 @@ func newTrainingContent(o *Options, out *Folder) *trainingContent {
 	if t.Latest == "" {
 		open("1.3 latest date of acquisition (collected in the register's sources)")
 	}
+	if o.pageURL() == "" {
+		open("the address of the model's page, in croissant.json (release.url in the recipe)")
+	}
 	open("3.1 measures to respect reservations of rights from text and data mining, beyond the readings listed")
 	open("3.2 measures against illegal content, beyond the removals listed")
 	slices.Sort(t.Reservations)

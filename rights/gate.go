@@ -56,6 +56,8 @@ type Finding struct {
 	Agreement string   `json:"agreement,omitempty"` // its id in the register
 	ValidTo   string   `json:"valid_to,omitempty"`  // last day of the agreement
 	Decided   string   `json:"decided,omitempty"`   // who decided between claims, when and why
+	Stated    string   `json:"stated,omitempty"`    // licence that the documents state, where a decision or an agreement gives another
+	Credit    string   `json:"credit,omitempty"`    // who is to be named
 	Data      bool     `json:"publish_data"`        // whether the text itself may be passed on
 }
 
@@ -90,7 +92,7 @@ func Gate(uses []Use, p Policy) Decision {
 			f.Share = float64(u.Tokens) / float64(total)
 		}
 		if f.Verdict == Allowed {
-			d.credit(u, l)
+			f.Credit = d.credit(u, l)
 			if l.Caution != "" {
 				d.Warnings = append(d.Warnings, fmt.Sprintf("%s (%s): %s", u.Section, l.ID, l.Caution))
 			}
@@ -207,23 +209,24 @@ func Claimed(c string) string {
 	return id
 }
 
-// credit adds a line for everybody who must be named.
-func (d *Decision) credit(u Use, l License) {
+// credit adds a line for everybody who must be named, and returns who that is.
+func (d *Decision) credit(u Use, l License) string {
 	if len(l.Duties) == 0 {
-		return
+		return ""
 	}
 	who := cmp.Or(u.Credit, u.Section)
 	if u.Terms != nil {
 		who = cmp.Or(u.Terms.Attribution, who)
 	}
-	if u.Base {
-		who = "base: " + strings.TrimPrefix(who, "base model ")
-	}
 	line := who + ", " + l.Name
+	if u.Base {
+		line = "base: " + strings.TrimPrefix(line, "base model ")
+	}
 	if l.URL != "" {
 		line += ", " + l.URL
 	}
 	d.Attribution = append(d.Attribution, line)
+	return who
 }
 
 // conclude computes the release licence from findings that are all allowed, or says what stops it.

@@ -126,6 +126,9 @@ func judgeTerms(f Finding, u Use, p Policy) (Finding, License) {
 		f.Data = l.PublishData()
 	}
 	f.License, f.Class, f.Duties = l.ID, l.Class, l.Duties
+	if stated, _ := Normalize(u.License); stated != f.License {
+		f.Stated = stated
+	}
 	switch {
 	case t.Forbidden != "":
 		f.Verdict, f.Reason = Forbidden, t.Forbidden
