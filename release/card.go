@@ -48,9 +48,10 @@ type indexTask struct {
 }
 
 type indexDataset struct {
-	Name  string `yaml:"name"`
-	Type  string `yaml:"type"`
-	Split string `yaml:"split"`
+	Name   string `yaml:"name"`
+	Type   string `yaml:"type"`
+	Config string `yaml:"config,omitempty"` // the language, where it is known
+	Split  string `yaml:"split"`
 }
 
 type indexMetric struct {
@@ -108,7 +109,7 @@ func head(o *Options, out *Folder) frontMatter {
 			f.Metrics = append(f.Metrics, r.Metric)
 		}
 		name := fmt.Sprintf("%s, 95 %% interval and n: %s", r.Metric, r.Result)
-		index.Results = append(index.Results, indexResult{indexTask{"text-generation", r.Task}, indexDataset{cmp.Or(r.Dataset, r.Label), cmp.Or(r.Dataset, r.Label), "test"}, []indexMetric{{r.Metric, name, r.Result.Value}}})
+		index.Results = append(index.Results, indexResult{indexTask{"text-generation", r.Task}, indexDataset{Name: r.Label, Type: cmp.Or(r.Dataset, r.Label), Config: r.Language, Split: "test"}, []indexMetric{{r.Metric, name, r.Result.Value}}})
 	}
 	if len(index.Results) > 0 {
 		f.ModelIndex = []modelIndex{index}

@@ -1,6 +1,7 @@
 package release
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -105,5 +106,24 @@ func TestBaseLicenceIsKeptApart(t *testing.T) {
 	}
 	if !slices.Contains(f.Files, "BASE-LICENSE") || !strings.HasPrefix(string(read(t, o.Out, "LICENSE")), "SPDX-License-Identifier: Apache-2.0\n") {
 		t.Errorf("files %v", f.Files)
+	}
+}
+
+// TestComputeOfBothPhases: 1,000 tokens were read in all. A base trained in the same run read some of them, so all count;
+// for a base that was fetched, only the continued training's.
+func TestComputeOfBothPhases(t *testing.T) {
+	for here, want := range map[bool]float64{true: 6 * 100 * 1000, false: 6 * 100 * 400} {
+		o := documentOptions(t)
+		o.Training.Parameters, o.Training.Tokens, o.Base.Here = 100, 400, here
+		if _, err := Build(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		var c trainingContent
+		if err := json.Unmarshal(read(t, o.Out, "TRAINING-CONTENT.json"), &c); err != nil {
+			t.Fatal(err)
+		}
+		if c.FLOPs != want {
+			t.Errorf("base trained here %v: %g FLOPs, want %g", here, c.FLOPs, want)
+		}
 	}
 }

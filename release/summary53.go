@@ -22,7 +22,7 @@ type trainingContent struct {
 	Content      []string         `json:"types_of_content"`   // 1.3
 	Latest       string           `json:"latest_acquisition"` // 1.3
 	Languages    []string         `json:"languages"`          // 1.3
-	FLOPs        float64          `json:"training_flops"`     // 6·N·D
+	FLOPs        float64          `json:"training_flops"`     // 6·N·D, of the base too where it was trained here
 	Parts        []contentPart    `json:"sources"`            // 2
 	Reservations []string         `json:"reservations"`       // 3.1
 	Removed      map[string]int64 `json:"removed_documents"`  // 3.2, by reason
@@ -70,7 +70,6 @@ func sizeRange(tokens int64) string {
 func newTrainingContent(o *Options, out *Folder) *trainingContent {
 	t := &trainingContent{
 		Provider: o.Provider, Model: o.Name, MarketDate: o.Policy.Date, License: out.License, Languages: o.Languages, Removed: o.Removed,
-		FLOPs:        6 * float64(o.Training.Parameters) * float64(o.Training.Tokens),
 		Dependencies: []string{}, Content: []string{}, Reservations: []string{},
 		Disclaimer: "Computed from the run's index and the register of rights. It is bookkeeping, not legal advice; whoever publishes the model answers for it.",
 	}
@@ -109,6 +108,11 @@ func newTrainingContent(o *Options, out *Folder) *trainingContent {
 		}
 	}
 	t.TextSize = sizeRange(t.Tokens)
+	tokens := o.Training.Tokens
+	if o.Base.Here {
+		tokens = max(tokens, t.Tokens)
+	}
+	t.FLOPs = 6 * float64(o.Training.Parameters) * float64(tokens)
 	if t.Latest == "" {
 		open("1.3 latest date of acquisition (collected in the register's sources)")
 	}
