@@ -91,11 +91,11 @@ func openEngine(m weights.Model, path string, o LocalOptions) (Engine, func() er
 		if err != nil {
 			return nil, nil, err
 		}
-		e, err := xla.New(w, xla.Options{BF16: m.Config().TorchDtype == "bfloat16"})
+		e, err := xla.New(w, xla.Options{Devices: 1, BF16: m.Config().TorchDtype == "bfloat16"})
 		if err != nil {
 			return nil, nil, err
 		}
-		return EngineOf(e.NewSession), e.Close, nil
+		return xlaEngine{e}, e.Close, nil
 	}
 	return nil, nil, fmt.Errorf("eval: engine %q is not known (cpu, ref or xla)", o.Engine)
 }
@@ -169,6 +169,25 @@ func (c cpuEngine) Append(steps []Step) error {
 
 func (c cpuEngine) Copy(dst, src Session, tokens []int32) error {
 	return dst.(*cpu.Session).CopyFrom(src.(*cpu.Session), len(tokens))
+}
+
+// xlaEngine is engine/xla as a Batcher.
+type xlaEngine struct{ e *xla.Engine }
+
+func (x xlaEngine) NewSession(maxTokens int) (Session, error) { return x.e.NewSession(maxTokens) }
+
+func (x xlaEngine) SessionBytes(maxTokens int) int64 { return x.e.SessionBytes(maxTokens) }
+
+func (x xlaEngine) Append(steps []Step) error {
+	pieces := make([]xla.Piece, len(steps))
+	for i, s := range steps {
+		pieces[i] = xla.Piece{Session: s.Session.(*xla.Session), Tokens: s.Tokens, Logits: s.Logits, From: s.From}
+	}
+	return x.e.Append(pieces)
+}
+
+func (x xlaEngine) Copy(dst, src Session, tokens []int32) error {
+	return dst.(*xla.Session).CopyFrom(src.(*xla.Session), len(tokens))
 }
 
 // refEngine gives the reading copy sessions without a cache: each Append reckons its text from the beginning, one

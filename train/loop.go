@@ -34,7 +34,11 @@ type loop struct {
 	savedAt time.Time // when it was written
 	skipped int       // updates left out in succession, for want of a number
 	watch   *watch
-	ema     []float32 // running mean of the weights; nil without
+
+	timed              int           // steps of this call
+	stepTime, idleTime time.Duration // of all but the first: their time, and that in which the devices had nothing to do
+
+	ema []float32 // running mean of the weights; nil without
 
 	// The guard's part.
 	state    guardState
@@ -141,11 +145,12 @@ func (l *loop) lr(step int) float64 {
 
 func (l *loop) step(step int) error {
 	o := l.Options
-	began := l.now()
+	began, idle := l.now(), l.idle()
 	batch, err := l.Source.Batch(step)
 	if err != nil {
 		return fmt.Errorf("train: step %d: %w", step, err)
 	}
+	read := l.now().Sub(began)
 	targets := batch.NumTargets()
 	if targets == 0 {
 		return fmt.Errorf("train: step %d: no token of the batch has a target (every document is one token long?)", step)
@@ -184,7 +189,7 @@ func (l *loop) step(step int) error {
 	if err := l.events.Write("step", step, fields...); err != nil {
 		return err
 	}
-	if err := l.timings.Write("step", step, "seconds", l.now().Sub(began).Seconds()); err != nil {
+	if err := l.time(step, l.now().Sub(began), read, l.idle()-idle); err != nil {
 		return err
 	}
 	if step%o.ValidateEvery == 0 || step == l.end() {
@@ -207,6 +212,38 @@ func (l *loop) step(step int) error {
 		return l.breached(step)
 	}
 	return nil
+}
+
+// idler is an engine that knows for how long its devices have had nothing to do.
+type idler interface{ Idle() time.Duration }
+
+func (l *loop) idle() time.Duration {
+	if e, ok := l.Engine.(idler); ok {
+		return e.Idle()
+	}
+	return 0
+}
+
+// time writes what a step took: of it the reading of its batch, and, for an engine of devices, the time in which they had
+// nothing to do. The sums leave out a call's first step, which compiles.
+func (l *loop) time(step int, all, read, idle time.Duration) error {
+	fields := []any{"seconds", all.Seconds(), "data_seconds", read.Seconds()}
+	if _, ok := l.Engine.(idler); ok {
+		fields = append(fields, "idle_seconds", idle.Seconds())
+	}
+	if l.timed > 0 {
+		l.stepTime, l.idleTime = l.stepTime+all, l.idleTime+idle
+	}
+	l.timed++
+	return l.timings.Write("step", step, fields...)
+}
+
+// idleShare is the share of the time of steps in which an engine's devices had nothing to do, if that is known.
+func (l *loop) idleShare() (share float64, known bool) {
+	if _, ok := l.Engine.(idler); !ok || l.stepTime <= 0 {
+		return 0, false
+	}
+	return float64(l.idleTime) / float64(l.stepTime), true
 }
 
 // inspect looks at the loss and the gradient before they change the weights. skip leaves the update out.

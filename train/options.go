@@ -14,7 +14,7 @@ import (
 type Options struct {
 	Steps           int      `yaml:"steps" json:"steps"`                                 // optimizer updates
 	RowsPerStep     int      `yaml:"rows_per_step" json:"rows_per_step"`                 // rows of seq_tokens in one update
-	MicroRows       int      `yaml:"micro_rows,omitempty" json:"micro_rows"`             // rows computed at once; the rest is accumulated (default: all)
+	MicroRows       int      `yaml:"micro_rows,omitempty" json:"micro_rows"`             // rows computed at once, on each device where there are several; the rest is accumulated (default: all)
 	Schedule        Schedule `yaml:"schedule" json:"schedule"`                           // learning rate
 	Beta1           float64  `yaml:"beta1,omitempty" json:"beta1"`                       // AdamW, 0.9
 	Beta2           float64  `yaml:"beta2,omitempty" json:"beta2"`                       // AdamW, 0.95
@@ -22,6 +22,7 @@ type Options struct {
 	WeightDecay     float64  `yaml:"weight_decay,omitempty" json:"weight_decay"`         // decoupled, times the rate; not on norms; 0.1
 	ClipNorm        float64  `yaml:"clip_norm,omitempty" json:"clip_norm"`               // global norm above which gradients are scaled down; 1
 	Precision       string   `yaml:"precision,omitempty" json:"precision,omitempty"`     // of matrix products: fp32, or bf16 with weights, gradients and moments still fp32; fp32
+	Moments         string   `yaml:"moments,omitempty" json:"moments,omitempty"`         // of AdamW, as they are kept: fp32, or bf16 for half their memory, with engine xla and beta2 up to 0.99; fp32
 	Recompute       string   `yaml:"recompute,omitempty" json:"recompute,omitempty"`     // what the way back computes again rather than keeps: none, or block for the same bits in less memory and a third more time; none
 	ValidateEvery   int      `yaml:"validate_every,omitempty" json:"validate_every"`     // steps between held-out losses; also at step 0 and the end
 	CheckpointEvery int      `yaml:"checkpoint_every,omitempty" json:"checkpoint_every"` // steps between checkpoints; also at the end
@@ -171,6 +172,12 @@ func (o Options) Validate() error {
 	}
 	if _, ok := precisions[o.Precision]; !ok {
 		bad("precision %q must be fp32 or bf16", o.Precision)
+	}
+	if o.Moments != "" && o.Moments != "fp32" && o.Moments != "bf16" {
+		bad("moments %q must be fp32 or bf16", o.Moments)
+	}
+	if o.Moments == "bf16" && o.Beta2 > 0.99 {
+		bad("moments bf16 with beta2 %g: a step changes a second moment by less than bf16 can tell, so it would stand still (beta2 up to 0.99, or moments fp32)", o.Beta2)
 	}
 	if o.Recompute != "none" && o.Recompute != "block" {
 		bad("recompute %q must be none or block", o.Recompute)

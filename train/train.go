@@ -171,7 +171,7 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 			Freeze(frozen func(name string) bool)
 		})
 		if !ok {
-			return nil, errors.New("train: freeze and only: this engine trains everything (use engine cpu)")
+			return nil, errors.New("train: freeze and only: this engine trains everything")
 		}
 		e.Freeze(frozen)
 	}
@@ -231,7 +231,12 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	res.Checkpoint = StepDir(j.Dir, res.Steps)
 	res.Seconds = j.now().Sub(start).Seconds()
 	res.TokensPerS = float64(l.tokens-tokensBefore) / max(res.Seconds, 1e-9)
-	if err := timings.Write("train", res.Steps, "seconds", res.Seconds, "tokens_per_second", res.TokensPerS); err != nil {
+	fields := []any{"seconds", res.Seconds, "tokens_per_second", res.TokensPerS}
+	if share, known := l.idleShare(); known {
+		fields = append(fields, "idle_share", share)
+		j.Progress.Logf("train %s: the devices had nothing to do for %.2f %% of the time of steps", j.Name, 100*share)
+	}
+	if err := timings.Write("train", res.Steps, fields...); err != nil {
 		return nil, err
 	}
 	return res, j.fillResult(res)

@@ -25,12 +25,15 @@ type trainer interface {
 func (f *Flow) engine(w *model.Weights, p recipe.Phase, t int) (trainer, error) {
 	switch name := cmp.Or(f.Engine, Engines[0]); name {
 	case "cpu":
-		return cpu.New(w, engineOptions(p, t, f.Threads))
-	case "xla": // computes blocks again by construction
-		if p.ZLoss != 0 {
-			return nil, fmt.Errorf("workflow: %s: train.z_loss: engine xla has none (use engine cpu, or leave it out)", f.Recipe.File())
+		if p.Moments == "bf16" {
+			return nil, fmt.Errorf("workflow: %s: train.moments: engine cpu keeps them in fp32 (use --engine xla, or leave it out)", f.Recipe.File())
 		}
-		return xla.New(w, xla.Options{BF16: p.DType() == model.BF16})
+		if f.Devices > 1 {
+			return nil, fmt.Errorf("workflow: %d devices: engine cpu has threads instead (use --engine xla, or leave out --devices)", f.Devices)
+		}
+		return cpu.New(w, engineOptions(p, t, f.Threads))
+	case "xla":
+		return xla.New(w, xlaOptions(p, f.Devices))
 	default:
 		return nil, fmt.Errorf("workflow: no engine %q (there are: %v)", name, Engines)
 	}
@@ -42,4 +45,9 @@ func engineOptions(p recipe.Phase, t, threads int) cpu.Options {
 		Threads: threads, MaxTokens: p.MicroRows * t, MaxRow: t, Precision: p.DType(), Recompute: p.Recompute == "block",
 		ZLoss: float32(p.ZLoss),
 	}
+}
+
+// xlaOptions is what phase p asks of the engine for accelerators, which computes blocks again by construction.
+func xlaOptions(p recipe.Phase, devices int) xla.Options {
+	return xla.Options{Devices: devices, BF16: p.DType() == model.BF16, ZLoss: p.ZLoss, BF16Moments: p.Moments == "bf16"}
 }

@@ -65,8 +65,8 @@ var gpus = []struct {
 func planDevices(c *model.Config, p recipe.Phase, t int) []PlannedDevices {
 	var out []PlannedDevices
 	for _, n := range []int{1, 2, 4, 8} {
-		d := PlannedDevices{Devices: n, Rows: max(1, p.MicroRows/n)}
-		d.Memory = xla.Memory(c, xla.Options{BF16: p.DType() == model.BF16}, d.Rows, t, n)
+		d := PlannedDevices{Devices: n, Rows: max(1, min(p.MicroRows, p.RowsPerStep/n))}
+		d.Memory = xla.Memory(c, xlaOptions(p, n), d.Rows, t, n)
 		d.MemoryBytes = model.TotalBytes(d.Memory)
 		for _, g := range gpus {
 			if d.MemoryBytes <= g.bytes/20*19 {
@@ -402,7 +402,7 @@ func (p *Plan) Write(w io.Writer) {
 // writeDevices prints what the last phase, the continued training, takes on GPUs.
 func (p *Plan) writeDevices(w io.Writer) {
 	ph := p.Phases[len(p.Phases)-1]
-	fmt.Fprintf(w, "\nengine xla, products in %s, phase %s: memory of each GPU (several are a plan, with states cut over the devices; this version drives one)\n", ph.Precision, ph.Name)
+	fmt.Fprintf(w, "\nengine xla, products in %s, phase %s: memory of each GPU, parameters, gradients and moments cut over several\n", ph.Precision, ph.Name)
 	for _, d := range ph.Devices {
 		fits := "no card"
 		if len(d.Fits) > 0 {

@@ -299,6 +299,9 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 		return nil, err
 	}
 	defer engine.Close()
+	if e, ok := engine.(interface{ Devices() int }); ok { // each takes micro_rows at once
+		p.MicroRows = min(p.RowsPerStep, p.MicroRows*e.Devices())
+	}
 	from := ""
 	if p.From != "" {
 		if from, err = f.Recipe.Path(p.From); err != nil {

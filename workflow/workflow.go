@@ -26,6 +26,7 @@ import (
 type Options struct {
 	Threads  int    // 0 uses all processors
 	Engine   string // that trains, one of Engines; "" is the first
+	Devices  int    // of the host, that engine xla trains on together; 0 is all
 	Progress *progress.Reporter
 	Until    string // name of the last stage to run; "" runs all
 	Resume   bool   // refuse to begin training anew where the recipe has changed

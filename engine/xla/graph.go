@@ -21,8 +21,10 @@ type decoder struct {
 	c       *model.Config
 	compute dtypes.DType
 	B, T    int
-	queries int // rows of a block of queries and of keys in attention
-	rows    int // rows of a block of logits
+	queries int     // rows of a block of queries and of keys in attention
+	rows    int     // rows of a block of logits on each device
+	devices int     // over which the rows of a batch are cut; 0 is one
+	zLoss   float64 // weight of log²Z in what is minimised
 }
 
 // layer is the parameters of one block, or their gradients, in the order of Config.Layout.
@@ -267,20 +269,20 @@ func (d *decoder) block(x *Node, w layer, cos, sin, segments *Node) (*Node, pass
 	return Add(p.middle, d.linear(p.act, w.down)), p
 }
 
-// extend is block for new tokens of a session, T of them from position start on, with the keys and values of all before:
+// extend is block for new tokens of B sessions, T of each from its start on, with the keys and values of all before:
 // theirs are put in their places, and each new token sees what stands at its own place and before.
 //
-//	x (T, C)   cos, sin (T, D/2)   start () int32   keys, values (K, M, D)
-func (d *decoder) extend(x *Node, w layer, cos, sin, start, keys, values *Node) (out, keys2, values2 *Node) {
+//	x (B*T, C)   cos, sin (B*T, D/2)   starts (B) int32   keys, values B times (K, M, D)
+func (d *decoder) extend(x *Node, w layer, cos, sin, starts *Node, keys, values []*Node) (out *Node, keys2, values2 []*Node) {
 	normed, _ := d.rmsNorm(x, w.inNorm)
 	q := d.split(d.rotate(d.linear(normed, w.q), cos, sin, false), d.c.NumAttentionHeads)
-	keys = d.place(keys, d.rotate(d.linear(normed, w.k), cos, sin, false), start)
-	values = d.place(values, d.linear(normed, w.v), start)
+	k := d.place(keys, d.rotate(d.linear(normed, w.k), cos, sin, false), starts)
+	v := d.place(values, d.linear(normed, w.v), starts)
 
-	s := d.scores(q, ExpandAxes(keys, 0, 2))
-	g, M := x.Graph(), keys.Shape().Dim(1)
-	at := shapes.Make(dtypes.Int32, 1, 1, 1, d.T, M)
-	ago := Sub(Add(Iota(g, at, 3), start), Iota(g, at, 4))
+	s := d.scores(q, ExpandAxes(k, 2))
+	g, M := x.Graph(), k.Shape().Dim(2)
+	at := shapes.Make(dtypes.Int32, d.B, 1, 1, d.T, M)
+	ago := Sub(Add(Iota(g, at, 3), Reshape(starts, d.B, 1, 1, 1, 1)), Iota(g, at, 4))
 	ok := GreaterOrEqual(ago, ScalarZero(g, dtypes.Int32))
 	if window := d.c.SlidingWindow; window > 0 {
 		ok = LogicalAnd(ok, LessThan(ago, Scalar(g, dtypes.Int32, window)))
@@ -289,23 +291,40 @@ func (d *decoder) extend(x *Node, w layer, cos, sin, start, keys, values *Node) 
 	s = Where(ok, s, scalarAs(s, never))
 	p := Where(ok, Exp(Sub(s, ReduceAndKeep(s, ReduceMax, 4))), scalarAs(s, 0))
 	p = Div(p, ReduceAndKeep(p, ReduceSum, 4))
-	middle := Add(x, d.linear(d.join(d.product(p, 4, ExpandAxes(values, 0, 2), 3)), w.o))
+	middle := Add(x, d.linear(d.join(d.product(p, 4, ExpandAxes(v, 2), 3)), w.o))
 	normed, _ = d.rmsNorm(middle, w.postNorm)
 	gate := d.linear(normed, w.gate)
 	act := Mul(Mul(gate, Logistic(gate)), d.linear(normed, w.up))
-	return Add(middle, d.linear(act, w.down)), keys, values
+	return Add(middle, d.linear(act, w.down)), apart(k), apart(v)
 }
 
-// place writes rows (T, K*D) over positions start to start+T of a cache (K, M, D). It gathers, which copies exactly where
-// a product with ones and zeros might round.
-func (d *decoder) place(cache, rows, start *Node) *Node {
-	g, K, M, D := cache.Graph(), cache.Shape().Dim(0), cache.Shape().Dim(1), cache.Shape().Dim(2)
-	from := Sub(Iota(g, shapes.Make(dtypes.Int32, M), 0), start)
+// place writes rows (B*T, K*D), T for each of B caches (K, M, D), over its positions from its start on, and gives the
+// caches together, (B, K, M, D). It gathers, which copies exactly where a product with ones and zeros might round.
+func (d *decoder) place(caches []*Node, rows, starts *Node) *Node {
+	all := make([]*Node, len(caches))
+	for i, c := range caches {
+		all[i] = ExpandAxes(c, 0)
+	}
+	cache := Concatenate(all, 0)
+	g, K, M, D := cache.Graph(), cache.Shape().Dim(1), cache.Shape().Dim(2), cache.Shape().Dim(3)
+	at := shapes.Make(dtypes.Int32, d.B, M)
+	from := Sub(Iota(g, at, 1), BroadcastToShape(Reshape(starts, d.B, 1), at))
 	last := Scalar(g, dtypes.Int32, d.T-1)
 	zero := ScalarZero(g, dtypes.Int32)
 	fresh := LogicalAnd(GreaterOrEqual(from, zero), LessOrEqual(from, last))
-	moved := Gather(Reshape(rows, d.T, K, D), ExpandAxes(Min(Max(from, zero), last), 1))
-	return Where(BroadcastToShape(Reshape(fresh, 1, M, 1), cache.Shape()), TransposeAllAxes(moved, 1, 0, 2), cache)
+	row := Add(Min(Max(from, zero), last), MulScalar(Iota(g, at, 0), d.T))
+	moved := Gather(Reshape(rows, d.B*d.T, K, D), Reshape(row, d.B*M, 1))
+	moved = TransposeAllAxes(Reshape(moved, d.B, M, K, D), 0, 2, 1, 3)
+	return Where(BroadcastToShape(Reshape(fresh, d.B, 1, M, 1), cache.Shape()), moved, cache)
+}
+
+// apart is caches one by one, (K, M, D) each.
+func apart(caches *Node) []*Node {
+	out := make([]*Node, caches.Shape().Dim(0))
+	for i := range out {
+		out[i] = Squeeze(Slice(caches, AxisRange(i, i+1)), 0)
+	}
+	return out
 }
 
 // blockBackward computes the block again and gives the gradient of its input; gradients of its parameters are added
@@ -335,7 +354,8 @@ func (d *decoder) blockBackward(dout, x *Node, w, g layer, cos, sin, segments *N
 	return Add(dx, dmiddle), sum
 }
 
-// losses is the final norm, the head and the loss of a block of rows: nll (n, 1), and what the way back needs.
+// losses is the final norm, the head and the loss of a block of rows: nll (n, 1), without the z-loss, and what the way
+// back needs, with it.
 //
 //	x (n, C)   head (V, C)   targets (n) int32, -1 where there is none
 func (d *decoder) losses(x, norm, head, targets *Node) (nll, normed, rstd, dlogits *Node) {
@@ -350,26 +370,50 @@ func (d *decoder) losses(x, norm, head, targets *Node) (nll, normed, rstd, dlogi
 	e := Exp(Sub(logits, top))
 	total := ReduceAndKeep(e, ReduceSum, 1)
 	own := ReduceAndKeep(Where(is, logits, zero), ReduceSum, 1)
-	nll = Where(scored, Sub(Add(top, Log(total)), own), zero)
-	dlogits = Sub(Div(e, total), Where(is, ScalarOne(g, dtypes.Float32), zero))
+	logZ := Add(top, Log(total))
+	nll = Where(scored, Sub(logZ, own), zero)
+	p := Div(e, total)
+	if d.zLoss != 0 { // the derivative of z·log²Z is 2z·logZ·p (Chowdhery et al. 2022, arXiv 2204.02311)
+		p = Mul(p, OnePlus(MulScalar(logZ, 2*d.zLoss)))
+	}
+	dlogits = Sub(p, Where(is, ScalarOne(g, dtypes.Float32), zero))
 	return nll, normed, rstd, Where(BroadcastToDims(scored, s.Dimensions...), dlogits, zero)
 }
 
-// blocks calls f for each block of rows whose logits are held at once.
+// blocks calls f for each block of tokens whose logits are held at once: a stretch of all rows of the batch, so that
+// devices which have some of the rows each have their part of every block.
 func (d *decoder) blocks(f func(s span)) {
-	for from := 0; from < d.B*d.T; from += d.rows {
-		f(span{from, min(from+d.rows, d.B*d.T)})
+	b := d.B / max(d.devices, 1)
+	step := max(d.rows/max(b, 1), 1)
+	for from := 0; from < d.T; from += step {
+		f(span{from, min(from+step, d.T)})
 	}
+}
+
+// stretch is a block of x (N, …), (B*len, …).
+func (d *decoder) stretch(x *Node, s span) *Node {
+	width := x.Shape().Dimensions[1:]
+	x = Reshape(x, append([]int{d.B, d.T}, width...)...)
+	return Reshape(Slice(x, AxisRange(), AxisRange(s.from, s.to)), append([]int{d.B * s.len()}, width...)...)
+}
+
+// together is all blocks of something, each (B*len, …), in the order of the tokens, (N, …).
+func (d *decoder) together(parts []*Node) *Node {
+	width := parts[0].Shape().Dimensions[1:]
+	for i, x := range parts {
+		parts[i] = Reshape(x, append([]int{d.B, x.Shape().Dim(0) / d.B}, width...)...)
+	}
+	return Reshape(Concatenate(parts, 1), append([]int{d.B * d.T}, width...)...)
 }
 
 // headLoss is the loss of each token, (N).
 func (d *decoder) headLoss(x, norm, head, targets *Node) *Node {
 	var all []*Node
 	d.blocks(func(s span) {
-		nll, _, _, _ := d.losses(Slice(x, AxisRange(s.from, s.to)), norm, head, Slice(targets, AxisRange(s.from, s.to)))
+		nll, _, _, _ := d.losses(d.stretch(x, s), norm, head, d.stretch(targets, s))
 		all = append(all, nll)
 	})
-	return Reshape(Concatenate(all, 0), -1)
+	return Reshape(d.together(all), -1)
 }
 
 // headBackward is the loss of each token, (N), and the gradient of scale times their sum: that of x, and those of norm
@@ -377,15 +421,28 @@ func (d *decoder) headLoss(x, norm, head, targets *Node) *Node {
 func (d *decoder) headBackward(x, norm, head, targets, scale, dnorm, dhead *Node) (nll, dx, normSum, headSum *Node) {
 	var losses, dxs []*Node
 	d.blocks(func(s span) {
-		rows := Slice(x, AxisRange(s.from, s.to))
-		nll, normed, rstd, dlogits := d.losses(rows, norm, head, Slice(targets, AxisRange(s.from, s.to)))
+		rows := d.stretch(x, s)
+		nll, normed, rstd, dlogits := d.losses(rows, norm, head, d.stretch(targets, s))
 		dn, sum := d.linearBackward(Mul(dlogits, scale), normed, head, dhead)
 		dhead = sum
 		var dx *Node
 		dx, dnorm = d.rmsNormBackward(dn, rows, rstd, norm, dnorm)
 		losses, dxs = append(losses, nll), append(dxs, dx)
 	})
-	return Reshape(Concatenate(losses, 0), -1), Concatenate(dxs, 0), dnorm, dhead
+	return Reshape(d.together(losses), -1), d.together(dxs), dnorm, dhead
+}
+
+// round gives each matrix of a block rounded to the format of products, and each norm as it is: what is brought together
+// from the devices before a block is computed.
+func (d *decoder) round(n []*Node) []*Node {
+	out := make([]*Node, len(n))
+	for i, x := range n {
+		out[i] = x
+		if x.Rank() == 2 {
+			out[i] = ConvertDType(x, d.compute)
+		}
+	}
+	return out
 }
 
 // embed reads rows of the embedding: ids (N) int32, out (N, C).
@@ -396,18 +453,18 @@ func embedBackward(dtable, ids, dx *Node) *Node {
 	return ScatterSum(dtable, ExpandAxes(ids, 1), dx, false, false)
 }
 
-// adamW is one step of AdamW on one tensor, as engine/ref has it. The numbers of the step are inputs, so that one
-// program serves all steps.
+// adamW is one step of AdamW on one tensor, as engine/ref has it, reckoned in float32 whatever the format of the moments.
+// The numbers of the step are inputs, so that one program serves all steps.
 func adamW(w, g, m, v, u *Node, decay bool) (w2, m2, v2 *Node) {
 	at := func(i int) *Node { return Reshape(Slice(u, AxisRange(i, i+1))) }
 	lr, b1, b2, eps, lambda, scale, c1, c2 := at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)
 	one := ScalarOne(w.Graph(), dtypes.Float32)
 	g = Mul(g, scale)
-	m2 = Add(Mul(m, b1), Mul(g, Sub(one, b1)))
-	v2 = Add(Mul(v, b2), Mul(Mul(g, g), Sub(one, b2)))
+	m2 = Add(Mul(ConvertDType(m, dtypes.Float32), b1), Mul(g, Sub(one, b1)))
+	v2 = Add(Mul(ConvertDType(v, dtypes.Float32), b2), Mul(Mul(g, g), Sub(one, b2)))
 	step := Div(Div(m2, c1), Add(Sqrt(Div(v2, c2)), eps))
 	if decay {
 		step = Add(step, Mul(w, lambda))
 	}
-	return Sub(w, Mul(step, lr)), m2, v2
+	return Sub(w, Mul(step, lr)), ConvertDType(m2, m.DType()), ConvertDType(v2, v.DType())
 }

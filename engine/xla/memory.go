@@ -7,9 +7,8 @@ import (
 )
 
 // Memory reckons the bytes that training c in rows of T tokens, B at a time on each of a number of devices, takes on one
-// device, by kind. On one device it is what Engine does; on several it is a plan: parameters, gradients and moments cut
-// evenly over the devices (Rajbhandari et al. 2020, arXiv 1910.02054, stage 3), the weights of two blocks gathered at a
-// time.
+// device, by kind. On several devices parameters, gradients and moments are cut evenly over them, and the weights of a
+// block are brought together for as long as it is computed; those of the next may be on their way.
 //
 // Working memory is what a block backward would hold if nothing were freed in between; XLA frees and fuses, so it is
 // an upper bound.
@@ -29,13 +28,20 @@ func Memory(c *model.Config, o Options, b, t, devices int) []model.MemoryPart {
 	if d > 1 {
 		over = fmt.Sprintf(" / %d", d)
 	}
+	moments := int64(4)
+	if o.BF16Moments {
+		moments = 2
+	}
 	parts := []model.MemoryPart{
 		{Name: "weights", Bytes: 4 * n / d, Formula: "4·N" + over},
 		{Name: "gradients", Bytes: 4 * n / d, Formula: "4·N" + over},
-		{Name: "moments", Bytes: 8 * n / d, Formula: "8·N" + over},
+		{Name: "moments", Bytes: 2 * moments * n / d, Formula: fmt.Sprintf("%d·N", 2*moments) + over},
 	}
 	if d > 1 {
-		parts = append(parts, model.MemoryPart{Name: "gathered", Bytes: 2 * element * block, Formula: fmt.Sprintf("2 blocks, %d·(2·C·H·D+2·C·K·D+3·C·F)", element)})
+		parts = append(parts,
+			model.MemoryPart{Name: "gathered", Bytes: element * (2*block + V*C), Formula: fmt.Sprintf("2 blocks and the head, %d·(2·(2·C·H·D+2·C·K·D+3·C·F)+V·C)", element)},
+			model.MemoryPart{Name: "to be added up", Bytes: 4 * block, Formula: "a block's gradients, 4·(2·C·H·D+2·C·K·D+3·C·F)"},
+		)
 	} else if o.BF16 {
 		parts = append(parts, model.MemoryPart{Name: "rounded", Bytes: element * block, Formula: "a block's weights, 2·(2·C·H·D+2·C·K·D+3·C·F)"})
 	}
@@ -43,6 +49,6 @@ func Memory(c *model.Config, o Options, b, t, devices int) []model.MemoryPart {
 		model.MemoryPart{Name: "block inputs", Bytes: 4 * (L + 1) * tokens * C, Formula: "4·(L+1)·B·T·C"},
 		model.MemoryPart{Name: "block backward", Bytes: 4 * 2 * tokens * (4*C + 4*H*D + 4*K*D + 3*F), Formula: "8·B·T·(4·C+4·H·D+4·K·D+3·F), at most"},
 		model.MemoryPart{Name: "scores", Bytes: 4 * 3 * int64(b) * H * queries * queries, Formula: fmt.Sprintf("12·B·H·%d²", queries)},
-		model.MemoryPart{Name: "logits", Bytes: 4 * 3 * rows * V, Formula: fmt.Sprintf("12·%d·V", rows)},
+		model.MemoryPart{Name: "logits", Bytes: 4*3*rows*V + 4*V*C, Formula: fmt.Sprintf("12·%d·V, and 4·V·C of a block's part in the head's gradient", rows)},
 	)
 }

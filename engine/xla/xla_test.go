@@ -110,47 +110,52 @@ func TestAgainstReference(t *testing.T) {
 	for _, v := range variants() {
 		t.Run(strings.ReplaceAll(v.name, " ", "_"), func(t *testing.T) {
 			e, r := pair(t, v, Options{})
-			rng := rand.New(rand.NewPCG(1, 2))
-			var nll, want float64
-			for range 2 { // gradients add up
-				b := batch(rng, &v.cfg, v.packed)
-				got, err := e.Accumulate(b, 0.25)
-				if err != nil {
-					t.Fatal(err)
-				}
-				exact, err := r.Accumulate(b, 0.25)
-				if err != nil {
-					t.Fatal(err)
-				}
-				nll, want = nll+got, want+exact
-			}
-			if math.Abs(nll/want-1) > 1e-6 {
-				t.Errorf("loss %.9g, want %.9g", nll, want)
-			}
-			grads := e.Grads()
-			for _, p := range v.cfg.Layout() {
-				lo, hi := p.Offset, p.Offset+p.Size
-				if d := far(grads[lo:hi], r.Grads()[lo:hi]); !(d < 1e-5) {
-					t.Errorf("gradient of %s is off by %.2g of its largest number", p.Name, d)
-				}
-			}
-			if got, want := e.GradNorm(), r.GradNorm(); math.Abs(got/want-1) > 1e-5 {
-				t.Errorf("norm %g, want %g", got, want)
-			}
-			b := batch(rng, &v.cfg, v.packed)
-			losses, exact := make([]float32, 26), make([]float32, 26)
-			if err := e.Loss(losses, b); err != nil {
-				t.Fatal(err)
-			}
-			if err := r.Loss(exact, b); err != nil {
-				t.Fatal(err)
-			}
-			for i := range losses {
-				if math.Abs(float64(losses[i]-exact[i])) > 1e-5*max(1, math.Abs(float64(exact[i]))) {
-					t.Errorf("loss of token %d is %g, want %g", i, losses[i], exact[i])
-				}
-			}
+			againstReference(t, v, e, r)
 		})
+	}
+}
+
+func againstReference(t *testing.T, v variant, e *Engine, r *ref.Engine[float64]) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(1, 2))
+	var nll, want float64
+	for range 2 { // gradients add up
+		b := batch(rng, &v.cfg, v.packed)
+		got, err := e.Accumulate(b, 0.25)
+		if err != nil {
+			t.Fatal(err)
+		}
+		exact, err := r.Accumulate(b, 0.25)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nll, want = nll+got, want+exact
+	}
+	if math.Abs(nll/want-1) > 1e-6 {
+		t.Errorf("loss %.9g, want %.9g", nll, want)
+	}
+	grads := e.Grads()
+	for _, p := range v.cfg.Layout() {
+		lo, hi := p.Offset, p.Offset+p.Size
+		if d := far(grads[lo:hi], r.Grads()[lo:hi]); !(d < 1e-5) {
+			t.Errorf("gradient of %s is off by %.2g of its largest number", p.Name, d)
+		}
+	}
+	if got, want := e.GradNorm(), r.GradNorm(); math.Abs(got/want-1) > 1e-5 {
+		t.Errorf("norm %g, want %g", got, want)
+	}
+	b := batch(rng, &v.cfg, v.packed)
+	losses, exact := make([]float32, 26), make([]float32, 26)
+	if err := e.Loss(losses, b); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Loss(exact, b); err != nil {
+		t.Fatal(err)
+	}
+	for i := range losses {
+		if math.Abs(float64(losses[i]-exact[i])) > 1e-5*max(1, math.Abs(float64(exact[i]))) {
+			t.Errorf("loss of token %d is %g, want %g", i, losses[i], exact[i])
+		}
 	}
 }
 

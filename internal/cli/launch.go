@@ -11,7 +11,6 @@ import (
 	"text/template"
 	"time"
 
-	"ravn/model"
 	"ravn/recipe"
 	"ravn/workflow"
 )
@@ -22,7 +21,7 @@ type LaunchCmd struct {
 	K8s   LaunchK8sCmd   `cmd:"" name:"k8s" help:"A Kubernetes Job that goes on in a new pod until the run is done."`
 }
 
-// launchFlags are what both kinds of job need. The job runs on one node: this version drives one device.
+// launchFlags are what both kinds of job need. The job runs on one node, in one process that drives all its GPUs.
 type launchFlags struct {
 	Recipe  string            `arg:"" help:"Recipe to follow; the job sees it under the path given here."`
 	Out     string            `help:"Run folder; default runs/NAME. It has to outlive the job."`
@@ -126,8 +125,8 @@ func (c *launchFlags) job() (*job, error) {
 	if c.Engine == "xla" && j.GPUs == 0 {
 		j.GPUs = 1
 	}
-	if j.GPUs > 1 {
-		return nil, usageError{fmt.Errorf("launch: %d GPUs: this version drives one (docs/design/xla.md)", j.GPUs)}
+	if j.GPUs > 1 && c.Engine == "cpu" {
+		return nil, usageError{fmt.Errorf("launch: %d GPUs: engine cpu uses none (add --engine xla)", j.GPUs)}
 	}
 	for name, value := range c.Env {
 		if !envName.MatchString(name) {
@@ -156,7 +155,7 @@ func neededGiB(r *recipe.Recipe, engine string) (int, error) {
 	for _, p := range plan.Phases {
 		bytes := p.MemoryBytes
 		if engine == "xla" {
-			bytes = model.TotalBytes(p.Devices[0].Memory[:3])
+			bytes = 4 * p.Devices[0].Memory[0].Bytes
 		}
 		most = max(most, bytes)
 	}

@@ -127,7 +127,7 @@ func TestKubernetesJob(t *testing.T) {
 func TestLaunchRefuses(t *testing.T) {
 	recipeFile := tiny(t)
 	for _, x := range []struct{ args, want string }{
-		{"slurm --gpus 2", "this version drives one"},
+		{"slurm --gpus 2", "engine cpu uses none"},
 		{"slurm --cpus 0", "must be positive"},
 		{"slurm --time 5m", "longer than --grace"},
 		{"slurm --partition a;b", "plain names"},

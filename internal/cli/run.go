@@ -40,6 +40,7 @@ type RunCmd struct {
 	Until   string `help:"Stop after this stage: corpus, tokenizer, shards, base, train, eval, leaderboard, release, report."`
 	Threads int    `help:"Threads; 0 uses all processors. Does not change any result."`
 	Engine  string `enum:"cpu,xla" default:"cpu" help:"What trains: cpu, or xla (GPUs and TPUs in a build with -tags xla and the plug-in that RAVN_PJRT names; else plain Go, for toy sizes)."`
+	Devices int    `help:"Devices of this host that --engine xla trains on together; 0 is all that the plug-in shows. Changes results by rounding only."`
 	JSON    bool   `name:"json" help:"Print the result as JSON."`
 }
 
@@ -53,7 +54,7 @@ Example:
 
 // Run walks it.
 func (c *RunCmd) Run(ctx context.Context, s *Streams) error {
-	f, err := openFlow(s, c.Recipe, c.Out, workflow.Options{Until: c.Until, Threads: c.Threads, Engine: c.Engine})
+	f, err := openFlow(s, c.Recipe, c.Out, workflow.Options{Until: c.Until, Threads: c.Threads, Engine: c.Engine, Devices: c.Devices})
 	if err != nil {
 		return err
 	}
@@ -68,6 +69,7 @@ type TrainCmd struct {
 	Resume  bool   `help:"Only go on from a checkpoint: fail when there is none."`
 	Threads int    `help:"Threads; 0 uses all processors. Does not change any result."`
 	Engine  string `enum:"cpu,xla" default:"cpu" help:"What trains: cpu, or xla (GPUs and TPUs in a build with -tags xla and the plug-in that RAVN_PJRT names; else plain Go, for toy sizes)."`
+	Devices int    `help:"Devices of this host that --engine xla trains on together; 0 is all that the plug-in shows. Changes results by rounding only."`
 	JSON    bool   `name:"json" help:"Print the result as JSON."`
 }
 
@@ -81,7 +83,7 @@ Example:
 
 // Run trains.
 func (c *TrainCmd) Run(ctx context.Context, s *Streams) error {
-	f, err := openFlow(s, c.Recipe, c.Out, workflow.Options{Until: "train", Threads: c.Threads, Engine: c.Engine})
+	f, err := openFlow(s, c.Recipe, c.Out, workflow.Options{Until: "train", Threads: c.Threads, Engine: c.Engine, Devices: c.Devices})
 	if err != nil {
 		return err
 	}
