@@ -55,6 +55,14 @@ func fillNormal(dst []float32, key uint64, std float64) {
 	}
 }
 
+// Uniform fills dst with numbers uniform in (-bound, bound), each a function of seed, name and index alone.
+func Uniform(dst []float32, seed uint64, name string, bound float64) {
+	key := streamKey(seed, name)
+	for i := range dst {
+		dst[i] = float32(bound * (2*uniform(key, uint64(i)) - 1))
+	}
+}
+
 // uniform is number i of the stream key, in (0, 1): SplitMix64 (Steele, Lea & Flood 2014,
 // https://doi.org/10.1145/2660193.2660195) read at place i.
 func uniform(key, i uint64) float64 {

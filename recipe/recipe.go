@@ -5,6 +5,7 @@
 package recipe
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -36,8 +37,9 @@ type Recipe struct {
 	Eval      Eval      `yaml:"eval"`
 	Release   Release   `yaml:"release"`
 
-	path string // of the file, for errors and relative paths
-	dir  string
+	path   string // of the file, for errors and relative paths
+	dir    string
+	source []byte // the file, for errors
 }
 
 // Data says which text goes in and what is done to it.
@@ -251,7 +253,7 @@ func Parse(data []byte, path string) (*Recipe, error) {
 	if err := decode(data, &r); err != nil {
 		return nil, fmt.Errorf("recipe: %s", yamlError(path, err))
 	}
-	r.path = path
+	r.path, r.source = path, data
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
 		return nil, fmt.Errorf("recipe: %w", err)
@@ -399,12 +401,15 @@ func (r *Recipe) Validate() error {
 		bad("base.train is for a new decoder; base.model is taken as it is")
 	}
 	if p := r.Base.Phase; p != nil {
-		if p.From != "" || p.Schedule.StartAtBase || p.Guard != nil {
-			bad("base.train: from, guard and schedule.start_at_base are for the continued training")
+		if p.From != "" || p.Schedule.StartAtBase || p.Guard != nil || p.Adapter != nil {
+			bad("base.train: from, guard, adapter and schedule.start_at_base are for the continued training")
 		}
 		r.checkPhase("base.train", *p, bad)
 	}
 	r.checkPhase("train", r.Train, bad)
+	if a := r.Train.Adapter; a != nil && r.Tokenizer.Extend > 0 && !slices.Contains(a.ModulesToSave, "embed_tokens") {
+		bad("%strain.adapter: tokenizer.extend adds rows to the embedding, which no adapter trains (add embed_tokens to modules_to_save, and lm_head unless the two are tied)", r.line("train.adapter"))
+	}
 	if r.Train.Schedule.StartAtBase && r.Base.Phase == nil {
 		bad("train.schedule.start_at_base: the base is not trained here, so its last rate is not known (give start_lr)")
 	}
@@ -465,9 +470,27 @@ func (r *Recipe) checkPhase(name string, p Phase, bad func(string, ...any)) {
 	}
 	if err := p.Options.Validate(); err != nil {
 		for _, line := range strings.Split(err.Error(), "\n") {
-			bad("%s.%s", name, line)
+			bad("%s%s.%s", r.line(name+"."+fieldOf.FindString(line)), name, line)
 		}
 	}
+}
+
+// fieldOf finds the path of the field that a message begins with: "adapter.rank".
+var fieldOf = regexp.MustCompile(`^[a-z0-9_.]*[a-z0-9_]`)
+
+// line says where the recipe's file has the field at path, or the nearest of those that hold it: "line 7: "; "" where it
+// has none of them.
+func (r *Recipe) line(path string) string {
+	for path != "" {
+		p, err := yaml.PathString("$." + path)
+		if err == nil {
+			if node, err := p.ReadNode(bytes.NewReader(r.source)); err == nil && node.GetToken() != nil {
+				return fmt.Sprintf("line %d: ", node.GetToken().Position.Line)
+			}
+		}
+		path = path[:max(0, strings.LastIndexByte(path, '.'))]
+	}
+	return ""
 }
 
 var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}`)

@@ -133,6 +133,14 @@ func TestBadRecipes(t *testing.T) {
 		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4, schedule: {peak_lr: 0.001, kind: saw}", `train.schedule kind "saw" is unknown (cosine, linear, inverse_sqrt, wsd, infinite, constant, none)`},
 		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4, schedule: {peak_lr: 0.001, warmup_steps: 20}", "train.schedule warmup_steps 20 must lie in [0, steps=20)"},
 		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4", "train.schedule peak_lr 0 must lie in (0, 1]"},
+		{"rows_per_step: 4", "rows_per_step: 4, adapter: {rank: 0}", "line 8: train.adapter.rank 0 must be positive"},
+		{"rows_per_step: 4", "rows_per_step: 4, adapter: {kind: ia3}", `train.adapter.kind "ia3" is unknown (lora, dora)`},
+		{"rows_per_step: 4", "rows_per_step: 4, adapter: {targets: [q_proj, w_pack, q_proj]}", `train.adapter.targets: no module is called "w_pack" (q_proj, `},
+		{"rows_per_step: 4", "rows_per_step: 4, adapter: {targets: [q_proj, q_proj]}", "train.adapter.targets names q_proj twice"},
+		{"rows_per_step: 4", "rows_per_step: 4, adapter: {alpha: -1}", "train.adapter.alpha -1 must lie in (0, 1e6]"},
+		{"rows_per_step: 4", "rows_per_step: 4, adapter: {dropout: 0.1}", `r.yaml:8: unknown field "dropout"`},
+		{"rows_per_step: 4", "rows_per_step: 4, only: [a], adapter: {}", "train.adapter trains nothing but itself, so freeze and only have no say"},
+		{"rows_per_step: 2", "rows_per_step: 2, adapter: {}", "base.train: from, guard, adapter and schedule.start_at_base are for the continued training"},
 		{"name: x", "name: x\neval: {mode: mine}", `eval.mode "mine" is unknown (ravn, scandeval-2024)`},
 		{"name: x", "name: x\neval: {iterations: 0}", "eval.iterations and eval.heldout_bytes must be positive"},
 		{"name: x", "name: x\neval: {limits: {dala: 3}}", "eval.limits: dala: 3 must not be negative, and dala has to be one of eval.datasets"},
@@ -149,6 +157,21 @@ func TestBadRecipes(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "r.yaml") {
 			t.Errorf("%q for %q: got %v, want %q", c.to, c.from, err, c.want)
 		}
+	}
+}
+
+// TestAdapterOnAnExtendedVocabulary: new rows that nothing trains would stay the mean of others.
+func TestAdapterOnAnExtendedVocabulary(t *testing.T) {
+	const text = "name: x\ndata: {sources: [{path: text}]}\ntokenizer: {extend: 5}\nbase: {model: m}\ntrain:\n  steps: 20\n  rows_per_step: 4\n  schedule: {peak_lr: 0.001}\n  adapter:\n    kind: dora\n"
+	if _, err := parse(text); err == nil || !strings.Contains(err.Error(), "r.yaml: line 10: train.adapter: tokenizer.extend adds rows to the embedding, which no adapter trains (add embed_tokens") {
+		t.Errorf("got %v", err)
+	}
+	r, err := parse(text + "    modules_to_save: [embed_tokens]\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := r.Train.Adapter; a.Kind != "dora" || a.Rank != 16 || a.Alpha != 32 || len(a.Targets) != 7 {
+		t.Errorf("defaults of an adapter: %+v", a)
 	}
 }
 

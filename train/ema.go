@@ -57,17 +57,17 @@ func (l *loop) readEMA(meta checkpoint.Meta) error {
 	return nil
 }
 
-// pruneEMA removes the means whose checkpoints are gone.
-func (l *loop) pruneEMA() error {
-	entries, err := os.ReadDir(filepath.Join(l.Dir, "ema"))
-	if err != nil {
+// pruneBeside removes what lies in folder for checkpoints that are gone.
+func (l *loop) pruneBeside(folder string) error {
+	entries, err := os.ReadDir(filepath.Join(l.Dir, folder))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("train: %w", err)
 	}
 	var errs []error
 	for _, e := range entries {
 		_, err := os.Stat(filepath.Join(Root(l.Dir), e.Name()))
 		if errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, os.RemoveAll(filepath.Join(l.Dir, "ema", e.Name())))
+			errs = append(errs, os.RemoveAll(filepath.Join(l.Dir, folder, e.Name())))
 		}
 	}
 	return errors.Join(errs...)

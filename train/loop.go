@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"ravn/adapter"
 	"ravn/checkpoint"
 	"ravn/internal/atomicfile"
 	"ravn/model"
@@ -414,6 +415,13 @@ func (l *loop) save(step int) error {
 		}
 		extra[emaKey] = hash
 	}
+	if a, ok := l.Engine.(*adapter.Engine); ok {
+		hash, err := a.Write(AdapterDir(l.Dir, step))
+		if err != nil {
+			return err
+		}
+		extra[adapterKey] = hash
+	}
 	meta := checkpoint.Meta{Step: step, Tokens: l.tokens, RecipeHash: l.RecipeHash, EventsBytes: l.events.Size(), Stage: l.Name, Extra: extra}
 	write := l.Job.Save
 	if write == nil {
@@ -443,10 +451,10 @@ func (l *loop) prune() error {
 			protect = append(protect, checkpoint.Name(step))
 		}
 	}
-	if err := checkpoint.Prune(Root(l.Dir), l.Options.KeepCheckpoints, protect...); err != nil || l.ema == nil {
+	if err := checkpoint.Prune(Root(l.Dir), l.Options.KeepCheckpoints, protect...); err != nil {
 		return err
 	}
-	return l.pruneEMA()
+	return errors.Join(l.pruneBeside("ema"), l.pruneBeside("adapter"))
 }
 
 // interrupt leaves a checkpoint at the last finished step, unless one is there.
@@ -487,8 +495,8 @@ func (l *loop) branch() (int, error) {
 	if n := l.Engine.Config().NumParams(); cfg.NumParams() != n {
 		return 0, fmt.Errorf("train: %s holds %d parameters, the base %d", l.From, cfg.NumParams(), n)
 	}
-	if err := l.Engine.SetState(state); err != nil {
-		return 0, fmt.Errorf("train: %s: %w", l.From, err)
+	if err := l.take(l.From, state, meta); err != nil {
+		return 0, err
 	}
 	if was, is := meta.Extra[orderKey], l.Source.HashTo(meta.Step); was != is {
 		return 0, fmt.Errorf("train: %s was trained on other batches (order %.12s, this one is %.12s), so what this run has read could not be told (use the data, mixture and seed of that run up to its step %d)", l.From, was, is, meta.Step)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"ravn/adapter"
 	"ravn/model"
 )
 
@@ -28,10 +29,11 @@ type Options struct {
 	CheckpointEvery int      `yaml:"checkpoint_every,omitempty" json:"checkpoint_every"` // steps between checkpoints; also at the end
 	KeepCheckpoints int      `yaml:"keep_checkpoints,omitempty" json:"keep_checkpoints"` // newest kept; 2
 
-	Freeze []string `yaml:"freeze,omitempty" json:"freeze,omitempty"` // parameters that stay as they are, by name, with * and [0-3] as in file names: "model.embed_tokens.*", "model.layers.[0-3].*"
-	Only   []string `yaml:"only,omitempty" json:"only,omitempty"`     // instead: those that are trained, all others stay
-	ZLoss  float64  `yaml:"z_loss,omitempty" json:"z_loss,omitempty"` // weight of log²Z of the logits in what is minimised, against their drift; 1e-4 where it is used; 0 is without
-	EMA    float64  `yaml:"ema,omitempty" json:"ema,omitempty"`       // decay of a running mean of the weights, such as 0.999, kept beside each checkpoint in ema/; 0 keeps none
+	Freeze  []string         `yaml:"freeze,omitempty" json:"freeze,omitempty"`   // parameters that stay as they are, by name, with * and [0-3] as in file names: "model.embed_tokens.*", "model.layers.[0-3].*"
+	Only    []string         `yaml:"only,omitempty" json:"only,omitempty"`       // instead: those that are trained, all others stay
+	Adapter *adapter.Options `yaml:"adapter,omitempty" json:"adapter,omitempty"` // trains low-rank adapters and nothing else; without it, the weights themselves
+	ZLoss   float64          `yaml:"z_loss,omitempty" json:"z_loss,omitempty"`   // weight of log²Z of the logits in what is minimised, against their drift; 1e-4 where it is used; 0 is without
+	EMA     float64          `yaml:"ema,omitempty" json:"ema,omitempty"`         // decay of a running mean of the weights, such as 0.999, kept beside each checkpoint in ema/; 0 keeps none
 
 	CheckpointMinutes float64  `yaml:"checkpoint_minutes,omitempty" json:"checkpoint_minutes,omitempty"` // also a checkpoint after so many minutes without one; 0 is never
 	KeepEvery         int      `yaml:"keep_every,omitempty" json:"keep_every,omitempty"`                 // checkpoints at multiples of so many steps are kept for good; 0 keeps none
@@ -77,6 +79,9 @@ func (o *Options) Fill() {
 	}
 	if o.OnNaN == "" {
 		o.OnNaN = "stop"
+	}
+	if o.Adapter != nil {
+		o.Adapter.Fill()
 	}
 	if o.Samples != nil && o.Samples.Tokens == 0 {
 		o.Samples.Tokens = 32
@@ -191,6 +196,14 @@ func (o Options) Validate() error {
 	for _, pattern := range slices.Concat(o.Freeze, o.Only) {
 		if _, err := path.Match(pattern, ""); err != nil {
 			bad("freeze or only: %q is no pattern: %v", pattern, err)
+		}
+	}
+	if o.Adapter != nil {
+		if err := o.Adapter.Validate(); err != nil {
+			errs = append(errs, err)
+		}
+		if len(o.Freeze)+len(o.Only) > 0 {
+			bad("adapter trains nothing but itself, so freeze and only have no say (targets and modules_to_save choose)")
 		}
 	}
 	if o.ZLoss < 0 || o.EMA < 0 || o.EMA >= 1 {

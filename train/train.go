@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"ravn/adapter"
 	"ravn/checkpoint"
 	"ravn/internal/progress"
 	"ravn/model"
@@ -137,7 +138,7 @@ func OrderOf(meta checkpoint.Meta) string { return meta.Extra[orderKey] }
 
 // Leavings are the names of all that a job leaves in its folder.
 func Leavings() []string {
-	return []string{"checkpoints", "events.jsonl", "timings.jsonl", "ema", outcomeName, scoresName, baseName, "order.json"}
+	return []string{"checkpoints", "events.jsonl", "timings.jsonl", "ema", "adapter", outcomeName, scoresName, baseName, "order.json"}
 }
 
 // Root is the folder that holds the checkpoints of a job in dir.
@@ -161,6 +162,9 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 		if err := j.Options.Guard.check(j.Heldout); err != nil {
 			return nil, err
 		}
+	}
+	if _, ok := j.Engine.(*adapter.Engine); ok != (j.Options.Adapter != nil) {
+		return nil, errors.New("train: adapter: the engine has to be one of package adapter where the options name an adapter, and only there")
 	}
 	frozen, err := j.Options.Frozen(j.Engine.Config())
 	if err != nil {
@@ -322,10 +326,7 @@ func (j *Job) resume() (int, checkpoint.Meta, error) {
 	if cfg.NumParams() != j.Engine.Config().NumParams() {
 		return 0, meta, fmt.Errorf("train: %s holds %d parameters, the engine %d", dir, cfg.NumParams(), j.Engine.Config().NumParams())
 	}
-	if err := j.Engine.SetState(state); err != nil {
-		return 0, meta, fmt.Errorf("train: %s: %w", dir, err)
-	}
-	return meta.Step, meta, nil
+	return meta.Step, meta, j.take(dir, state, meta)
 }
 
 // Split cuts a batch into batches of at most rows rows, sharing its memory.

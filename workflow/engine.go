@@ -2,8 +2,11 @@ package workflow
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 
+	"ravn/adapter"
 	"ravn/engine/cpu"
 	"ravn/engine/xla"
 	"ravn/model"
@@ -20,9 +23,36 @@ type trainer interface {
 	Close() error
 }
 
-// engine makes the engine that trains w as p says, in rows of t tokens. Checkpoints do not depend on which one it is,
-// so a run may begin on one and go on on another; their roundings differ.
+// carrier is a trainer whose gradients can be read.
+type carrier interface {
+	trainer
+	Grads() []float32
+}
+
+// engine makes the engine that trains w as p says, in rows of t tokens: the one that carries the weights, with the recipe's
+// adapter on it.
 func (f *Flow) engine(w *model.Weights, p recipe.Phase, t int) (trainer, error) {
+	e, err := f.carrier(w, p, t)
+	if err != nil || p.Adapter == nil {
+		return e, err
+	}
+	base, err := ReadBase(f.Folder)
+	if err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	if f.Recipe.Tokenizer.Extend > 0 && !w.Config.TieWordEmbeddings && !slices.Contains(p.Adapter.ModulesToSave, "lm_head") {
+		return nil, errors.Join(fmt.Errorf("workflow: %s: train.adapter: tokenizer.extend gives the head new rows, which no adapter trains (add lm_head to modules_to_save)", f.Recipe.File()), e.Close())
+	}
+	a, err := adapter.NewEngine(e, w, *p.Adapter, f.Recipe.Seed, base.Name, f.Threads)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("workflow: %s: train.%w", f.Recipe.File(), err), e.Close())
+	}
+	return a, nil
+}
+
+// carrier makes the engine that holds w. Checkpoints do not depend on which one it is, so a run may begin on one and go on
+// on another; their roundings differ.
+func (f *Flow) carrier(w *model.Weights, p recipe.Phase, t int) (carrier, error) {
 	switch name := cmp.Or(f.Engine, Engines[0]); name {
 	case "cpu":
 		if p.Moments == "bf16" {
@@ -43,7 +73,7 @@ func (f *Flow) engine(w *model.Weights, p recipe.Phase, t int) (trainer, error) 
 func engineOptions(p recipe.Phase, t, threads int) cpu.Options {
 	return cpu.Options{
 		Threads: threads, MaxTokens: p.MicroRows * t, MaxRow: t, Precision: p.DType(), Recompute: p.Recompute == "block",
-		ZLoss: float32(p.ZLoss),
+		ZLoss: float32(p.ZLoss), NoMoments: p.Adapter != nil,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"ravn/adapter"
 	"ravn/engine/cpu"
 	"ravn/engine/xla"
 	"ravn/model"
@@ -36,11 +37,13 @@ type Plan struct {
 // PlannedPhase is the cost of one training phase.
 type PlannedPhase struct {
 	Name        string             `json:"name"`
-	Tokens      int64              `json:"tokens"`    // rows × seq_tokens × steps
-	FLOPs       float64            `json:"flops"`     // model.Config.TrainFLOPs a token
-	Hours       map[string]float64 `json:"hours"`     // by sustained speed
-	KWh         map[string]float64 `json:"kwh"`       // hours times the power assumed for that machine
-	Precision   string             `json:"precision"` // of matrix products
+	Tokens      int64              `json:"tokens"`            // rows × seq_tokens × steps
+	FLOPs       float64            `json:"flops"`             // model.Config.TrainFLOPs a token
+	Hours       map[string]float64 `json:"hours"`             // by sustained speed
+	KWh         map[string]float64 `json:"kwh"`               // hours times the power assumed for that machine
+	Precision   string             `json:"precision"`         // of matrix products
+	Adapter     string             `json:"adapter,omitempty"` // what is put on the weights, which are trained themselves where it is ""
+	Trained     int                `json:"trained"`           // parameters
 	Memory      []model.MemoryPart `json:"memory"`
 	MemoryBytes int64              `json:"memory_bytes"`
 	Devices     []PlannedDevices   `json:"devices"` // engine/xla on GPUs
@@ -155,7 +158,11 @@ func PlanCost(r *recipe.Recipe) (*Plan, error) {
 	if r.Base.Phase != nil {
 		p.Phases = append(p.Phases, plannedPhase(basePhase, cfg, *r.Base.Phase, r.Data.SeqTokens))
 	}
-	p.Phases = append(p.Phases, plannedPhase(continuedPhase, cfg, r.Train, r.Data.SeqTokens))
+	continued := plannedPhase(continuedPhase, cfg, r.Train, r.Data.SeqTokens)
+	if err := continued.adapt(r.Train.Adapter, cfg); err != nil {
+		return nil, fmt.Errorf("workflow: %s: train.%w", r.File(), err)
+	}
+	p.Phases = append(p.Phases, continued)
 	p.lint(r)
 	return p, nil
 }
@@ -211,11 +218,26 @@ func plannedPhase(name string, c *model.Config, p recipe.Phase, t int) PlannedPh
 		out.Hours[s.name] = out.FLOPs / s.flops / 3600
 		out.KWh[s.name] = out.Hours[s.name] * s.watts / 1000
 	}
-	out.Precision = p.Precision
+	out.Precision, out.Trained = p.Precision, c.NumParams()
 	out.Memory = cpu.Memory(c, engineOptions(p, t, 0))
 	out.MemoryBytes = model.TotalBytes(out.Memory)
 	out.Devices = planDevices(c, p, t)
 	return out
+}
+
+// adapt counts what an adapter trains and holds.
+func (p *PlannedPhase) adapt(o *adapter.Options, c *model.Config) error {
+	if o == nil {
+		return nil
+	}
+	trained, memory, err := o.Cost(c)
+	if err != nil {
+		return err
+	}
+	p.Adapter, p.Trained = o.String(), trained
+	p.Memory = append(p.Memory, memory...)
+	p.MemoryBytes = model.TotalBytes(p.Memory)
+	return nil
 }
 
 // lint names what is known to have hurt: the rules are those of docs/guide.md with their sources.
@@ -379,6 +401,9 @@ func (p *Plan) Write(w io.Writer) {
 	}
 	for _, ph := range p.Phases {
 		fmt.Fprintf(w, "\nphase %s: %s tokens, %.2g FLOPs\n", ph.Name, count(ph.Tokens), ph.FLOPs)
+		if ph.Adapter != "" {
+			fmt.Fprintf(w, "  trains %s parameters, %.2g %% of the model: %s\n", count(int64(ph.Trained)), 100*float64(ph.Trained)/float64(p.Params), ph.Adapter)
+		}
 		for _, s := range sustained {
 			fmt.Fprintf(w, "  %-56s %-10s %.2g kWh\n", s.name, hours(ph.Hours[s.name]), ph.KWh[s.name])
 		}

@@ -3,6 +3,7 @@ package workflow
 import (
 	"fmt"
 
+	"ravn/adapter"
 	"ravn/engine/cpu"
 	"ravn/engine/xla"
 	"ravn/tokenizer"
@@ -17,6 +18,10 @@ type session struct {
 // opener opens sessions of an engine that has such.
 func opener(engine trainer) func(tokens int) (session, error) {
 	switch e := engine.(type) {
+	case *adapter.Engine:
+		if carrier, ok := e.Carrier().(trainer); ok {
+			return opener(carrier)
+		}
 	case *cpu.Engine:
 		return func(tokens int) (session, error) {
 			s, err := e.NewSession(tokens)

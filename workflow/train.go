@@ -251,8 +251,12 @@ func (f *Flow) train(ctx context.Context) error {
 		if err != nil {
 			return "", err
 		}
+		said := describePhase(w.Config, res)
+		if a := f.Recipe.Train.Adapter; a != nil {
+			said = a.String() + "; " + said
+		}
 		outputs[0] = filepath.ToSlash(mustRel(f.Folder.Dir, res.Checkpoint)) // known only now: a guard may end the run early
-		return describePhase(w.Config, res), nil
+		return said, nil
 	})
 }
 

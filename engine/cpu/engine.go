@@ -14,7 +14,7 @@ import (
 	"ravn/model"
 )
 
-var errInference = errors.New("engine/cpu: engine was made for inference, it has no gradients (Options.Inference)")
+var errInference = errors.New("engine/cpu: engine was made without gradients or without moments (Options.Inference, Options.NoMoments)")
 
 // Options say what an engine is made for.
 type Options struct {
@@ -22,6 +22,7 @@ type Options struct {
 	MaxTokens int         // most tokens of a batch, B*T; memory is planned for it; 0 leaves only sessions, and needs Inference
 	MaxRow    int         // longest row of a batch, T; 0 is the smaller of MaxTokens and max_position_embeddings
 	Inference bool        // without gradients and moments
+	NoMoments bool        // with gradients, for one who makes the updates elsewhere: no memory for moments, and no Update
 	Precision model.DType // of the operands of products, in training and Loss: F32 (or empty), or BF16; all else is float32
 	ZLoss     float32     // weight of log²Z in what training minimises; losses that are returned do not hold it
 	Recompute bool        // keep only the input of each block and compute the rest again on the way back: the same bits, less memory, a third more work
@@ -180,10 +181,13 @@ func (e *Engine) State() model.State {
 	if e.train == nil {
 		return model.State{Params: e.params}
 	}
+	if e.o.NoMoments {
+		return model.State{Params: e.params}
+	}
 	return model.State{Params: e.params, M: e.train.m, V: e.train.v}
 }
 
-// SetState copies s in and clears the gradients. Missing moments become zero.
+// SetState copies s in, unless its parameters are the engine's own, and clears the gradients. Missing moments become zero.
 func (e *Engine) SetState(s model.State) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -191,7 +195,9 @@ func (e *Engine) SetState(s model.State) error {
 	if len(s.Params) != n || s.M != nil && len(s.M) != n || s.V != nil && len(s.V) != n {
 		return fmt.Errorf("engine/cpu: state has %d parameters and moments of %d and %d, the model has %d", len(s.Params), len(s.M), len(s.V), n)
 	}
-	copy(e.params, s.Params)
+	if &e.params[0] != &s.Params[0] {
+		copy(e.params, s.Params)
+	}
 	if e.train != nil {
 		clear(e.train.grads)
 		clear(e.train.m)
@@ -218,7 +224,7 @@ func (e *Engine) Update(u model.Update) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	t := e.train
-	if t == nil {
+	if t == nil || e.o.NoMoments {
 		return errInference
 	}
 	if u.Step < 1 {

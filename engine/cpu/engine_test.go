@@ -175,6 +175,16 @@ func TestErrors(t *testing.T) {
 	if n := e.GradNorm(); n != 0 {
 		t.Errorf("gradients of norm %g after errors", n)
 	}
+	n := newEngine(t, w, Options{MaxTokens: 5, NoMoments: true})
+	if _, err := n.Accumulate(batch(c, 1, 1, 5), 1); err != nil || n.GradNorm() == 0 || n.State().M != nil {
+		t.Errorf("without moments: gradient norm %g, %d moments, %v", n.GradNorm(), len(n.State().M), err)
+	}
+	if err := n.Update(step); err != errInference {
+		t.Errorf("update without moments: %v", err)
+	}
+	if err := n.SetState(model.State{Params: n.State().Params}); err != nil || n.GradNorm() != 0 {
+		t.Errorf("its own state: gradient norm %g, %v", n.GradNorm(), err)
+	}
 	i := newEngine(t, w, Options{Inference: true})
 	if _, err := i.Accumulate(batch(c, 1, 1, 5), 1); err != errInference {
 		t.Errorf("training an engine for inference: %v", err)

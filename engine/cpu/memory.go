@@ -26,17 +26,21 @@ func Memory(c *model.Config, o Options) []model.MemoryPart {
 			parts = append(parts, model.MemoryPart{Name: name, Bytes: 4 * floats, Formula: formula})
 		}
 	}
+	moments := 2 * n
+	if o.NoMoments {
+		moments = 0
+	}
 	block := C + QKV + Q + 2*F // all but the input
 	switch {
 	case o.Inference:
 		add("activations", rows*(C+block-C), "4·B·T·(C+QKV+Q+2F)")
 	case o.Recompute:
 		add("gradients", n, "4·N")
-		add("moments", 2*n, "8·N")
+		add("moments", moments, "8·N")
 		add("activations", rows*(L*C+block+C), "4·B·T·(L·C+2C+QKV+Q+2F)")
 	default:
 		add("gradients", n, "4·N")
-		add("moments", 2*n, "8·N")
+		add("moments", moments, "8·N")
 		add("activations", rows*(L*(C+block)+C), "4·B·T·(L·(2C+QKV+Q+2F)+C)")
 	}
 	add("forward pass", rows*(C+F+4), "4·B·T·(C+F)")

@@ -40,6 +40,7 @@ func TestMemoryIsPredicted(t *testing.T) {
 		{"long rows", wide, 1, 2048, Options{Recompute: true}},
 		{"window", windowed, 1, 2048, Options{}},
 		{"tied", tied, 2, 128, Options{}},
+		{"without moments", tied, 2, 128, Options{NoMoments: true}},
 		{"inference", tied, 8, 256, Options{Inference: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

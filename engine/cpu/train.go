@@ -33,8 +33,12 @@ type training struct {
 }
 
 func (e *Engine) newTraining(rows int) (*training, error) {
+	moments := len(e.params)
+	if e.o.NoMoments {
+		moments = 0
+	}
 	t := &training{
-		grads: floats(len(e.params)), m: floats(len(e.params)), v: floats(len(e.params)),
+		grads: floats(len(e.params)), m: floats(moments), v: floats(moments),
 		kept: make([]kept, e.L), out: floats(rows * e.C),
 		dx: floats(rows * e.C), dxn: floats(rows * e.C), dqkv: floats(rows * e.QKV),
 		datt: floats(rows * e.Q), dgu: floats(rows * 2 * e.F), dact: floats(rows * e.F),

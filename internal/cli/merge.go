@@ -18,6 +18,7 @@ import (
 // MergeCmd makes one model of several.
 type MergeCmd struct {
 	Models  []string  `arg:"" optional:"" help:"Model folders; with --sweep one run folder."`
+	Adapter string    `help:"Instead of merging models: put the adapter in this folder (PEFT's adapter_config.json and adapter_model.safetensors) into the one model given." placeholder:"DIR"`
 	Base    string    `help:"Base model's folder, for task, ties, dare and dare_ties." placeholder:"DIR"`
 	Method  string    `default:"linear" help:"linear, slerp, task, ties, dare or dare_ties."`
 	Weight  []float64 `help:"Weights, one a model (slerp: two, the second from 0 to 1)." placeholder:"W,..."`
@@ -40,6 +41,7 @@ some of what was gained for some of what was lost, and --sweep draws how much.
 Examples:
   ravn merge runs/a/checkpoints/step-000280 runs/a/checkpoints/step-000300 --out runs/a-average
   ravn merge tuned --base base --method task --lambda 0.6 --out merged
+  ravn merge base --adapter runs/lora/adapter/step-000300 --out merged
   ravn merge runs/sample-da --sweep 0,0.25,0.5,0.75,1`
 }
 
@@ -61,6 +63,19 @@ func (c *MergeCmd) Run(ctx context.Context, s *Streams) error {
 			return s.JSON(sweep)
 		}
 		sweep.Write(s.Out)
+		return nil
+	}
+	if c.Adapter != "" {
+		if len(c.Models) != 1 || c.Out == "" || c.Config != "" || c.Base != "" || c.Method != "linear" || len(c.Weight) > 0 {
+			return usageError{errors.New("merge: --adapter takes one model, the adapter's base, and --out; nothing else has a say")}
+		}
+		if err := workflow.MergeAdapter(c.Models[0], c.Adapter, c.Out); err != nil {
+			return err
+		}
+		if c.JSON {
+			return s.JSON(map[string]any{"out": c.Out, "adapter": c.Adapter})
+		}
+		fmt.Fprintf(s.Out, "%s with %s in %s\n", c.Models[0], c.Adapter, c.Out)
 		return nil
 	}
 	base, models := c.Base, c.Models
