@@ -16,6 +16,7 @@ type Pool struct {
 	done    chan struct{} // the last helper to leave says so
 	busy    atomic.Bool
 	closed  atomic.Bool
+	held    atomic.Int32 // how many want the helpers awake
 
 	f       func(int)
 	n       int64
@@ -49,6 +50,38 @@ func (p *Pool) Close() {
 	if p != nil && p.closed.CompareAndSwap(false, true) {
 		close(p.wake)
 	}
+}
+
+// Hold keeps the helpers awake until Release: between loops they look for the next one rather than sleep, since waking
+// a thread takes as long as a short loop. It is for a pass of many loops that follow each other at once; a helper that
+// finds nothing for a while sleeps all the same. Holds may overlap; a nil pool ignores them.
+func (p *Pool) Hold() {
+	if p != nil {
+		p.held.Add(1)
+	}
+}
+
+// Release ends a Hold.
+func (p *Pool) Release() {
+	if p != nil {
+		p.held.Add(-1)
+	}
+}
+
+// looks is how often a held pool looks for work, or for the end of a loop, before it sleeps: some tenths of a millisecond.
+const looks = 1 << 15
+
+// receive takes from c, and while the pool is held looks for a while before it waits; ok is false when c is closed.
+func (p *Pool) receive(c chan struct{}) (ok bool) {
+	for i := 0; i < looks && p.held.Load() > 0; i++ {
+		select {
+		case _, ok = <-c:
+			return ok
+		default:
+		}
+	}
+	_, ok = <-c
+	return ok
 }
 
 // Run calls f(0) to f(n-1), each once, in no fixed order and on all threads, and returns when all have returned.
@@ -88,7 +121,7 @@ func (p *Pool) wait(helpers int) {
 		// The last helper left before the count was corrected, or none came: nobody sends on done.
 		return
 	}
-	<-p.done
+	p.receive(p.done)
 }
 
 func (p *Pool) work() {
@@ -102,7 +135,7 @@ func (p *Pool) work() {
 }
 
 func (p *Pool) help() {
-	for range p.wake {
+	for p.receive(p.wake) {
 		p.work()
 		if p.helpers.Add(-1) == 0 {
 			p.done <- struct{}{}

@@ -1,9 +1,11 @@
 package kernel
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestPoolRunsEachIndexOnce(t *testing.T) {
@@ -60,6 +62,42 @@ func TestPoolNilAndClosed(t *testing.T) {
 	}
 }
 
+// TestPoolHeld runs loops while helpers are kept awake and while they are not, held twice at times, and with pauses that are
+// longer than helpers look for.
+func TestPoolHeld(t *testing.T) {
+	for _, threads := range []int{2, 5} {
+		p := NewPool(threads)
+		var sum atomic.Int64
+		want := int64(0)
+		for round := range 300 {
+			for range round % 3 {
+				p.Hold()
+			}
+			for n := range 9 {
+				p.Run(n, func(i int) { sum.Add(int64(i + 1)) })
+				want += int64(n * (n + 1) / 2)
+			}
+			if round%100 == 2 {
+				time.Sleep(5 * time.Millisecond)
+				p.Run(threads, func(int) { sum.Add(1) })
+				want += int64(threads)
+			}
+			for range round % 3 {
+				p.Release()
+			}
+		}
+		if got := sum.Load(); got != want {
+			t.Errorf("%d threads: loops added %d, want %d", threads, got, want)
+		}
+		p.Hold()
+		p.Close() // of helpers that are looking for work
+		p.Release()
+	}
+	var none *Pool
+	none.Hold()
+	none.Release()
+}
+
 func TestPoolRunAllocatesNothing(t *testing.T) {
 	p := NewPool(2)
 	defer p.Close()
@@ -73,7 +111,15 @@ func BenchmarkPoolRun(b *testing.B) {
 	p := NewPool(2)
 	defer p.Close()
 	f := func(int) {}
-	for b.Loop() {
-		p.Run(2, f)
+	for _, held := range []bool{false, true} {
+		b.Run(fmt.Sprintf("held=%v", held), func(b *testing.B) {
+			if held {
+				p.Hold()
+				defer p.Release()
+			}
+			for b.Loop() {
+				p.Run(2, f)
+			}
+		})
 	}
 }

@@ -115,6 +115,8 @@ func (e *Engine) Append(pieces []Piece) error {
 	w.pool = nil
 	if len(pieces) > 0 && pieces[0].Session.threads {
 		w.pool = e.pool
+		w.pool.Hold()
+		defer w.pool.Release()
 	}
 	w.rope = e.ropes.last.Load()
 	for i := range pieces {
