@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,7 +71,7 @@ func start(t testing.TB, template string, o Options) (*Server, *httptest.Server)
 			t.Error(err)
 		}
 		http.DefaultClient.CloseIdleConnections()
-		for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(end) {
 				buf := make([]byte, 1<<16)
 				t.Fatalf("%d goroutines, before the server there were %d:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
@@ -165,4 +167,53 @@ func events(t testing.TB, r io.Reader) (parts []map[string]any, done bool) {
 		parts = append(parts, v)
 	}
 	return parts, done
+}
+
+// until waits for what has to come; only a test that fails waits long.
+func until(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !f(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it never came that %s", what)
+		}
+	}
+}
+
+// gate is the context of a text that holds up each pass of the scheduler until it gets a step or is opened.
+type gate struct {
+	context.Context
+	asked   bool // by admit, before the first pass
+	step    chan struct{}
+	opened  chan struct{}
+	once    sync.Once
+	written int64 // tokens of the gate's own text
+}
+
+func (g *gate) Err() error {
+	if !g.asked {
+		g.asked = true
+		return nil
+	}
+	select {
+	case <-g.step:
+	case <-g.opened:
+	}
+	return nil
+}
+
+func (g *gate) open() { g.once.Do(func() { close(g.opened) }) }
+
+// hold gives s a text of eight tokens whose passes a gate holds up.
+func hold(t testing.TB, s *Server) *gate {
+	t.Helper()
+	g := &gate{Context: t.Context(), step: make(chan struct{}), opened: make(chan struct{}), written: 8}
+	j, err := s.sequences(g, &settings{IgnoreEOS: true}, [][]int32{{1, 2}}, 8, false, false, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.open) // of a test that has failed
+	if err := s.work.submit(j.list); err != nil {
+		t.Fatal(err)
+	}
+	return g
 }
