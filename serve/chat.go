@@ -47,13 +47,21 @@ type message struct {
 	Name    string  `json:"name"`
 }
 
+// messages is a conversation.
+type messages []message
+
+func (m *messages) UnmarshalJSON(data []byte) (err error) {
+	*m, err = elements[message](data, maxList, "messages")
+	return err
+}
+
 // content is a string, or a list of parts that are all text.
 type content string
 
 func (c *content) UnmarshalJSON(data []byte) error {
 	if len(data) > 0 && data[0] == '[' {
-		var parts []struct{ Type, Text string }
-		if err := json.Unmarshal(data, &parts); err != nil {
+		parts, err := elements[struct{ Type, Text string }](data, maxList, "messages")
+		if err != nil {
 			return err
 		}
 		for _, p := range parts {
@@ -68,15 +76,15 @@ func (c *content) UnmarshalJSON(data []byte) error {
 }
 
 // conversation renders messages as the model's template has it, and encodes them.
-func (s *Server) conversation(messages []message) ([]int32, error) {
+func (s *Server) conversation(talk messages) ([]int32, error) {
 	if s.template == nil {
 		return nil, bad("messages", "no_chat_template", "/v1/chat/completions cannot be used: %s.", s.noChat)
 	}
-	if len(messages) == 0 {
+	if len(talk) == 0 {
 		return nil, bad("messages", "", "There are no messages.")
 	}
-	list := make([]any, len(messages))
-	for i, m := range messages {
+	list := make([]any, len(talk))
+	for i, m := range talk {
 		role := m.Role
 		switch role {
 		case "developer":
@@ -104,6 +112,9 @@ func (s *Server) conversation(messages []message) ([]int32, error) {
 	if err != nil {
 		return nil, bad("messages", "", "The model's chat template cannot write these messages: %v", err)
 	}
+	if err := s.fits(0, text); err != nil {
+		return nil, err
+	}
 	return s.encodeTemplate(text), nil
 }
 
@@ -113,25 +124,34 @@ func (s *Server) encodeTemplate(text string) []int32 {
 	if _, sentencePiece := s.tok.Files()["tokenizer.model"]; !sentencePiece {
 		return s.tok.Encode(nil, text)
 	}
-	names := map[string]int32{}
+	var names []string
+	var marks []int32
 	for _, id := range []int32{s.tok.BOS(), s.tok.EOS()} {
-		if id >= 0 {
-			names[s.tok.Piece(id)] = id
+		if name := s.tok.Piece(id); name != "" {
+			names, marks = append(names, name), append(marks, id)
 		}
 	}
+	next := make([]int, len(names)) // where each name comes next; looked for again only when it has been passed
 	var ids []int32
-	for text != "" {
-		at, which := len(text), ""
-		for n := range names {
-			if i := strings.Index(text, n); n != "" && i >= 0 && i < at {
-				at, which = i, n
+	for at := 0; at < len(text); {
+		end, which := len(text), -1
+		for i, name := range names {
+			if next[i] < at || at == 0 {
+				next[i] = len(text)
+				if k := strings.Index(text[at:], name); k >= 0 {
+					next[i] = at + k
+				}
+			}
+			if next[i] < end {
+				end, which = next[i], i
 			}
 		}
-		ids = s.tok.Encode(ids, text[:at])
-		if which != "" {
-			ids = append(ids, names[which])
+		ids = s.tok.Encode(ids, text[at:end])
+		at = end
+		if which >= 0 {
+			ids = append(ids, marks[which])
+			at += len(names[which])
 		}
-		text = text[at+len(which):]
 	}
 	return ids
 }

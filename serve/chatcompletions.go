@@ -11,7 +11,7 @@ import (
 // chatRequest is the body of /v1/chat/completions.
 type chatRequest struct {
 	settings
-	Messages            []message       `json:"messages"`
+	Messages            messages        `json:"messages"`
 	MaxTokens           *int            `json:"max_tokens"`
 	MaxCompletionTokens *int            `json:"max_completion_tokens"`
 	LogProbs            bool            `json:"logprobs"`

@@ -1,7 +1,9 @@
 package serve
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -25,25 +27,35 @@ type prompts struct {
 	ids   [][]int32
 }
 
-func (p *prompts) UnmarshalJSON(data []byte) error {
-	var t texts
-	if json.Unmarshal(data, &t) == nil {
-		p.texts = t
+func (p *prompts) UnmarshalJSON(data []byte) (err error) {
+	p.texts, p.ids = nil, nil
+	list := bytes.TrimLeft(bytes.TrimPrefix(data, []byte{'['}), " \t\r\n")
+	switch {
+	case string(data) == "null" || data[0] == '[' && list[0] == ']':
 		return nil
+	case data[0] == '"':
+		p.texts = make([]string, 1)
+		return json.Unmarshal(data, &p.texts[0])
+	case data[0] == '[' && list[0] == '"':
+		p.texts, err = elements[string](data, maxList, "prompt")
+	case data[0] == '[' && list[0] == '[':
+		p.ids, err = elements[[]int32](data, maxList, "prompt")
+	default:
+		p.ids = make([][]int32, 1)
+		err = json.Unmarshal(data, &p.ids[0])
 	}
-	var one []int32
-	if json.Unmarshal(data, &one) == nil {
-		p.ids = [][]int32{one}
-		return nil
+	var many *apiError
+	if err != nil && !errors.As(err, &many) {
+		return bad("prompt", "", "prompt must be a string, a list of strings, or token ids.")
 	}
-	if json.Unmarshal(data, &p.ids) == nil {
-		return nil
-	}
-	return bad("prompt", "", "prompt must be a string, a list of strings, or token ids.")
+	return err
 }
 
 // encoded are the prompts in tokens.
 func (s *Server) encoded(p prompts) ([][]int32, error) {
+	if n := len(p.texts) + len(p.ids); n > s.o.Queue {
+		return nil, bad("prompt", "", "The request has %d prompts, at most %d are taken at once.", n, s.o.Queue)
+	}
 	for i, ids := range p.ids {
 		for _, id := range ids {
 			if id < 0 || int(id) >= s.engine.Config().VocabSize {
@@ -53,8 +65,8 @@ func (s *Server) encoded(p prompts) ([][]int32, error) {
 	}
 	out := p.ids
 	for i, t := range p.texts {
-		if !utf8.ValidString(t) {
-			return nil, bad("prompt", "", "Prompt %d is not UTF-8.", i)
+		if err := s.fits(i, t); err != nil {
+			return nil, err
 		}
 		out = append(out, s.encode(t))
 	}
@@ -62,6 +74,15 @@ func (s *Server) encoded(p prompts) ([][]int32, error) {
 		return nil, bad("prompt", "", "There is no prompt.")
 	}
 	return out, nil
+}
+
+// fits refuses texts that are far too long before they are cut into tokens: no token stands for more bytes than the
+// longest piece, and a tokenizer's normalisation takes no three quarters of a text away, unless there is nothing in it.
+func (s *Server) fits(i int, text string) error {
+	if most := 4 * s.o.ContextTokens * s.longest; len(text) > most {
+		return bad("prompt", "context_length_exceeded", "This model's context is %d tokens; prompt %d has %d bytes, more than four times what they can spell.", s.o.ContextTokens, i, len(text))
+	}
+	return nil
 }
 
 func (s *Server) completions(w http.ResponseWriter, r *http.Request) {

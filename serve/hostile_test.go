@@ -46,7 +46,7 @@ func TestHostileConnections(t *testing.T) {
 	s, patient, endPatient := listen(t, Options{MaxBodyBytes: 1 << 16})
 	url := "http://" + patient
 
-	head := "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+	head := "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 	var wg sync.WaitGroup
 	for _, c := range []struct {
 		name, first string
@@ -57,7 +57,7 @@ func TestHostileConnections(t *testing.T) {
 		{"slow head", "POST /v1/completions HTTP/1.1\r\n", "X-Slow: 1\r\n", ""},
 		{"slow body", head + "Content-Length: 5000\r\n\r\n{\"prompt\": \"", "a", ""},
 		{"half a body", head + "Content-Length: 5000\r\n\r\n{\"prompt\"", "", ""},
-		{"large head", "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Large: " + strings.Repeat("x", 200_000) + "\r\n\r\n", "", "431"},
+		{"large head", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Large: " + strings.Repeat("x", 200_000) + "\r\n\r\n", "", "431"},
 		{"endless body", head + "Transfer-Encoding: chunked\r\n\r\n10000\r\n{\"prompt\": \"" + strings.Repeat("a", 1<<16-12) + "\r\n", "10000\r\n" + strings.Repeat("a", 1<<16) + "\r\n", "413"},
 		{"body as large as it says", head + "Content-Length: 9000000000000\r\n\r\n{\"prompt\": \"" + strings.Repeat("a", 1<<17), "", "413"},
 		{"length of two kinds", head + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", "", "400"},

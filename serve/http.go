@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
@@ -8,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // routes is the interface.
@@ -28,7 +31,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, fault(http.StatusNotFound, "invalid_request_error", "", "unknown_url", "There is no %s %.200s here.", r.Method, r.URL.Path))
 	})
-	// Pages of other origins, open in the browser of somebody on this machine, may not use the model.
+	// Pages of other origins, open in the browser of somebody on this machine, may not use the model; nor may those whose
+	// name has been made to lead to this machine, which no origin tells.
 	same := http.NewCrossOriginProtection().Handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -42,6 +46,10 @@ func (s *Server) routes() http.Handler {
 		start := time.Now()
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+		if s.o.APIKey == "" && !meant(r) {
+			s.fail(rec, fault(http.StatusMisdirectedRequest, "invalid_request_error", "", "", "This server answers for this machine only, not for %.200q. With a key it answers behind a proxy too.", r.Host))
+			return
+		}
 		same.ServeHTTP(rec, r)
 		switch r.URL.Path {
 		case "/v1/completions", "/v1/chat/completions":
@@ -49,6 +57,19 @@ func (s *Server) routes() http.Handler {
 			s.metrics.whole.add(time.Since(start))
 		}
 	})
+}
+
+// meant reports whether a request that came over the loopback names this machine: by an address, or as localhost.
+func meant(r *http.Request) bool {
+	if at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); !ok || !at.IP.IsLoopback() {
+		return true
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	return host == "" || net.ParseIP(host) != nil || host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
 // recorder remembers the status of an answer.
@@ -83,34 +104,61 @@ func (s *Server) protected(f http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// decode reads a JSON body into v.
+// decode reads a JSON body into v. What the JSON becomes can be much larger than the body, so only so many are read at
+// once as there are processors.
 func (s *Server) decode(w http.ResponseWriter, r *http.Request, v any) error {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		return fault(http.StatusUnsupportedMediaType, "invalid_request_error", "", "", "The body must be JSON, with Content-Type: application/json.")
 	}
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, s.o.MaxBodyBytes))
-	err := dec.Decode(v)
-	if err == nil {
-		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("something follows behind the JSON object")
-			var big *http.MaxBytesError
-			if errors.As(more, &big) {
-				err = more
-			}
-		}
-	}
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.o.MaxBodyBytes))
 	var big *http.MaxBytesError
+	if errors.As(err, &big) {
+		return err
+	}
+	if err != nil {
+		return bad("", "", "The body broke off: %v.", err)
+	}
+	if !utf8.Valid(data) { // the JSON reader would put U+FFFD in its place, and another text would be answered
+		return bad("", "", "The body is not UTF-8.")
+	}
+	s.readers <- struct{}{}
+	defer func() { <-s.readers }()
+	err = json.Unmarshal(data, v)
 	var e *apiError
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &big), errors.As(err, &e):
+	case errors.As(err, &e):
 		return err
 	case errors.As(err, &wrong):
-		return bad(wrong.Field, "", "%s cannot be a %s.", or(wrong.Field, "The body"), wrong.Value)
+		field := strings.TrimPrefix(wrong.Field, "settings.") // embedded here, not in the JSON
+		return bad(field, "", "%s cannot be of type %s.", or(field, "The body"), wrong.Value)
 	}
 	return bad("", "", "The body is not the JSON that is wanted: %v.", err)
+}
+
+// elements reads a JSON list, or null, of at most most elements.
+func elements[T any](data []byte, most int, field string) ([]T, error) {
+	if string(data) == "null" {
+		return nil, nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
+		return nil, bad(field, "", "%s must be a list.", field)
+	}
+	list := []T{}
+	for dec.More() {
+		if len(list) == most {
+			return nil, bad(field, "", "%s has more than %d elements.", field, most)
+		}
+		var v T
+		if err := dec.Decode(&v); err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, nil
 }
 
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
@@ -179,10 +227,10 @@ func (s *Server) known(name string) error {
 // tokenize answers in vLLM's form.
 func (s *Server) tokenize(w http.ResponseWriter, r *http.Request) {
 	var q struct {
-		Model   string    `json:"model"`
-		Prompt  *string   `json:"prompt"`
-		Special *bool     `json:"add_special_tokens"`
-		Talk    []message `json:"messages"`
+		Model   string   `json:"model"`
+		Prompt  *string  `json:"prompt"`
+		Special *bool    `json:"add_special_tokens"`
+		Talk    messages `json:"messages"`
 	}
 	err := s.decode(w, r, &q)
 	if err == nil {

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,21 +20,23 @@ const (
 	maxRivals  = 20
 	maxStops   = 16
 	maxStopLen = 1024 // bytes
+	maxBiases  = 1024
+	maxList    = 1 << 16 // prompts or messages, before they are looked at
 )
 
 // settings are the fields that both kinds of completion have.
 type settings struct {
-	Model       string             `json:"model"`
-	N           *int               `json:"n"`
-	Temperature *float64           `json:"temperature"`
-	TopP        *float64           `json:"top_p"`
-	TopK        *int               `json:"top_k"` // not OpenAI's; vLLM's and llama.cpp's
-	Seed        *int64             `json:"seed"`
-	Stop        texts              `json:"stop"`
-	Presence    float64            `json:"presence_penalty"`
-	Frequency   float64            `json:"frequency_penalty"`
-	Bias        map[string]float64 `json:"logit_bias"`
-	Stream      bool               `json:"stream"`
+	Model       string   `json:"model"`
+	N           *int     `json:"n"`
+	Temperature *float64 `json:"temperature"`
+	TopP        *float64 `json:"top_p"`
+	TopK        *int     `json:"top_k"` // not OpenAI's; vLLM's and llama.cpp's
+	Seed        *int64   `json:"seed"`
+	Stop        stops    `json:"stop"`
+	Presence    float64  `json:"presence_penalty"`
+	Frequency   float64  `json:"frequency_penalty"`
+	Bias        biases   `json:"logit_bias"`
+	Stream      bool     `json:"stream"`
 	StreamOpts  *struct {
 		Usage bool `json:"include_usage"`
 	} `json:"stream_options"`
@@ -43,15 +46,26 @@ type settings struct {
 	IgnoreEOS bool `json:"ignore_eos"` // vLLM's: for measurements
 }
 
-// texts is a string or a list of strings.
-type texts []string
+// stops is a string or a list of strings.
+type stops []string
 
-func (t *texts) UnmarshalJSON(data []byte) error {
-	if len(data) > 0 && data[0] == '"' {
-		*t = make(texts, 1)
+func (t *stops) UnmarshalJSON(data []byte) (err error) {
+	if data[0] == '"' {
+		*t = make(stops, 1)
 		return json.Unmarshal(data, &(*t)[0])
 	}
-	return json.Unmarshal(data, (*[]string)(t))
+	*t, err = elements[string](data, maxStops, "stop")
+	return err
+}
+
+// biases are added to the logits of tokens, named by their ids.
+type biases map[string]float64
+
+func (b *biases) UnmarshalJSON(data []byte) error {
+	if commas := bytes.Count(data, []byte{','}); commas >= maxBiases {
+		return bad("logit_bias", "", "logit_bias has %d tokens, at most %d are taken.", commas+1, maxBiases)
+	}
+	return json.Unmarshal(data, (*map[string]float64)(b))
 }
 
 // check reports what cannot be done, and returns how many answers are wanted of each prompt.
@@ -72,8 +86,6 @@ func (q *settings) check(s *Server) (n int, err error) {
 		return 0, bad("top_p", "", "top_p is %g, must lie above 0 and at most be 1.", *q.TopP)
 	case q.TopK != nil && *q.TopK < -1:
 		return 0, bad("top_k", "", "top_k is %d, must be positive, or 0 for all tokens.", *q.TopK)
-	case len(q.Stop) > maxStops:
-		return 0, bad("stop", "", "There are %d stop strings, at most %d are watched for.", len(q.Stop), maxStops)
 	case slices.ContainsFunc(q.Stop, func(x string) bool { return x == "" || len(x) > maxStopLen }):
 		return 0, bad("stop", "", "A stop string must have between 1 and %d bytes.", maxStopLen)
 	case math.Abs(q.Presence) > 2:
@@ -86,13 +98,10 @@ func (q *settings) check(s *Server) (n int, err error) {
 	return n, nil
 }
 
-// biases reads logit_bias.
-func (q *settings) biases(vocab int) (map[int32]float32, error) {
-	if len(q.Bias) > 1024 {
-		return nil, bad("logit_bias", "", "logit_bias has %d tokens, at most 1024 are taken.", len(q.Bias))
-	}
+// byToken are the biases of a vocabulary.
+func (b biases) byToken(vocab int) (map[int32]float32, error) {
 	out := map[int32]float32{}
-	for k, v := range q.Bias {
+	for k, v := range b {
 		id, err := strconv.Atoi(k)
 		if err != nil || id < 0 || id >= vocab {
 			return nil, bad("logit_bias", "", "logit_bias: %.40q is no token of the vocabulary of %d.", k, vocab)
@@ -122,7 +131,7 @@ func (s *Server) sequences(ctx context.Context, q *settings, prompts [][]int32, 
 	if err != nil {
 		return nil, err
 	}
-	bias, err := q.biases(s.engine.Config().VocabSize)
+	bias, err := q.Bias.byToken(s.engine.Config().VocabSize)
 	if err != nil {
 		return nil, err
 	}

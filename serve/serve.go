@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -102,6 +103,8 @@ type Server struct {
 	engine   *cpu.Engine
 	template *jinja.Template
 	noChat   string                 // why there is no template
+	longest  int                    // bytes of the longest piece
+	readers  chan struct{}          // places for bodies that are being read
 	weights  weights.Model          // where the engine reads
 	hash     func() (string, error) // of the weights; the first call reads them all
 	created  time.Time
@@ -151,7 +154,10 @@ func open(m weights.Model, tok *tokenizer.Tokenizer, path string, o Options) (*S
 			o.Name = filepath.Base(abs)
 		}
 	}
-	s := &Server{o: o, tok: tok, engine: e, weights: m, created: time.Now(), metrics: newMetrics()}
+	s := &Server{o: o, tok: tok, engine: e, weights: m, created: time.Now(), metrics: newMetrics(), readers: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	for id := range tok.Size() {
+		s.longest = max(s.longest, len(tok.Piece(int32(id))))
+	}
 	s.hash = sync.OnceValues(func() (string, error) { return weights.Hash(m) })
 	s.template, s.noChat = chatTemplate(tok)
 	s.work = newScheduler(e, eos, o, s.metrics)

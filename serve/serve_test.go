@@ -297,11 +297,22 @@ func TestBadRequests(t *testing.T) {
 		{"no JSON", "completions", "prompt=hej", 400, "not the JSON that is wanted"},
 		{"nothing", "completions", "", 400, "not the JSON that is wanted"},
 		{"half", "completions", `{"prompt": "a`, 400, "not the JSON that is wanted"},
-		{"two objects", "completions", `{"prompt": "a"} {}`, 400, "something follows"},
+		{"two objects", "completions", `{"prompt": "a"} {}`, 400, "after top-level value"},
 		{"deep", "completions", `{"prompt": ` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + "}", 400, "depth"},
 		{"huge", "completions", `{"prompt": "` + strings.Repeat("x", 1<<17) + `"}`, 413, "more than 65536 bytes"},
 		{"huge tail", "completions", `{"prompt": "a"}` + strings.Repeat(" ", 1<<17), 413, "more than 65536 bytes"},
+		{"not UTF-8", "completions", "{\"prompt\": \"a\xff\"}", 400, "not UTF-8"},
+		{"UTF-16", "completions", "\xff\xfe{\x00}\x00", 400, "not UTF-8"},
+		{"NaN", "completions", `{"prompt": "a", "temperature": NaN}`, 400, "invalid character 'N'"},
+		{"beyond float64", "completions", `{"prompt": "a", "temperature": 1e999}`, 400, "temperature cannot be of type number 1e999"},
+		{"seed beyond int64", "completions", `{"prompt": "a", "seed": 18446744073709551616}`, 400, "seed cannot be of type number"},
+		{"another case", "completions", `[1, 2]`, 400, "The body cannot be of type array"},
 		{"no prompt", "completions", obj{}, 400, "no prompt"},
+		{"null", "completions", `{"prompt": null}`, 400, "no prompt"},
+		{"no prompts", "completions", `{"prompt": []}`, 400, "no prompt"},
+		{"ids that are none", "completions", `{"prompt": [1.5]}`, 400, "prompt must be"},
+		{"texts and a number", "completions", `{"prompt": [[1], "a"]}`, 400, "prompt must be"},
+		{"many prompts", "completions", `{"prompt": ["a","a","a","a","a","a","a","a","a"]}`, 400, "9 prompts, at most 8"},
 		{"mixed prompt", "completions", `{"prompt": ["a", 1]}`, 400, "prompt must be"},
 		{"prompt of another kind", "completions", `{"prompt": {"a": 1}}`, 400, "prompt must be"},
 		{"id outside", "completions", obj{"prompt": []int{1, 400}}, 400, "token 400 is outside"},
@@ -310,14 +321,16 @@ func TestBadRequests(t *testing.T) {
 		{"long", "completions", obj{"prompt": long}, 400, "context is 512 tokens"},
 		{"too many tokens", "completions", obj{"prompt": "a", "max_tokens": 65}, 400, "writes at most 64"},
 		{"negative tokens", "completions", obj{"prompt": "a", "max_tokens": -1}, 400, "must not be negative"},
-		{"text for a number", "completions", obj{"prompt": "a", "max_tokens": "many"}, 400, "max_tokens cannot be a string"},
+		{"text for a number", "completions", obj{"prompt": "a", "max_tokens": "many"}, 400, "max_tokens cannot be of type string"},
 		{"n", "completions", obj{"prompt": "a", "n": 9}, 400, "n is 9"},
 		{"n times prompts", "completions", obj{"prompt": []string{"a", "b", "c"}, "n": 4}, 400, "asks for 12 texts"},
 		{"temperature", "completions", obj{"prompt": "a", "temperature": -1}, 400, "temperature is -1"},
 		{"top_p", "completions", obj{"prompt": "a", "top_p": 0}, 400, "top_p is 0"},
 		{"logprobs", "completions", obj{"prompt": "a", "logprobs": 99}, 400, "99 likeliest tokens"},
 		{"stop", "completions", obj{"prompt": "a", "stop": []string{""}}, 400, "stop string"},
-		{"stops", "completions", obj{"prompt": "a", "stop": make([]string, 17)}, 400, "17 stop strings"},
+		{"stops", "completions", obj{"prompt": "a", "stop": make([]string, 17)}, 400, "stop has more than 16"},
+		{"a stop that is none", "completions", `{"prompt": "a", "stop": [1]}`, 400, "stop cannot be of type number"},
+		{"biases", "completions", `{"prompt": "a", "logit_bias": {` + strings.Repeat(`"5": 1, `, 1024) + `"6": 1}}`, 400, "logit_bias has 1025"},
 		{"bias", "completions", obj{"prompt": "a", "logit_bias": obj{"x": 1}}, 400, "no token of the vocabulary"},
 		{"bias value", "completions", obj{"prompt": "a", "logit_bias": obj{"5": 1000}}, 400, "between -100 and 100"},
 		{"penalty", "completions", obj{"prompt": "a", "presence_penalty": 3}, 400, "presence_penalty is 3"},
@@ -327,6 +340,10 @@ func TestBadRequests(t *testing.T) {
 		{"other model", "completions", obj{"model": "gpt-4", "prompt": "a"}, 404, `"gpt-4" is not here`},
 		{"no messages", "chat/completions", obj{}, 400, "no messages"},
 		{"role", "chat/completions", obj{"messages": []obj{{"role": "tool", "content": "x"}}}, 400, `role "tool"`},
+		{"messages", "chat/completions", `{"messages": {"role": "user"}}`, 400, "messages must be a list"},
+		{"role of another kind", "chat/completions", `{"messages": [{"role": 1}]}`, 400, "messages.role cannot be of type number"},
+		{"long chat", "chat/completions", obj{"messages": []obj{{"role": "user", "content": strings.Repeat("<s>", 3000)}}}, 400, "context is 512 tokens"},
+		{"negative tokens of a chat", "chat/completions", obj{"messages": []obj{{"role": "user", "content": "x"}}, "max_tokens": -7}, 400, "at least 1"},
 		{"picture", "chat/completions", obj{"messages": []obj{{"role": "user", "content": []obj{{"type": "image_url"}}}}}, 400, "only text is understood"},
 		{"tools", "chat/completions", obj{"messages": []obj{{"role": "user", "content": "x"}}, "tools": []obj{{"type": "function"}}}, 400, "Tools are not supported"},
 		{"rivals without logprobs", "chat/completions", obj{"messages": []obj{{"role": "user", "content": "x"}}, "top_logprobs": 2}, 400, "needs logprobs"},
@@ -340,6 +357,9 @@ func TestBadRequests(t *testing.T) {
 			}
 			if typ, _ := dig(got, "error", "type").(string); typ == "" {
 				t.Errorf("error without a type: %v", got)
+			}
+			if param, _ := dig(got, "error", "param").(string); strings.HasPrefix(param, "settings") {
+				t.Errorf("param %q is no field of the request", param)
 			}
 		})
 	}
@@ -363,6 +383,50 @@ func TestBadRequests(t *testing.T) {
 	}
 	if code, _ := get(t, h.URL+"/healthz"); code != 200 {
 		t.Errorf("healthz %d", code)
+	}
+}
+
+// Small bodies that would become large in memory are refused before they do, and long texts before they are cut into tokens.
+func TestBodiesThatGrow(t *testing.T) {
+	_, h := start(t, chatML, Options{})
+	many := strings.Repeat(`"",`, 1<<20)
+	for _, c := range []struct{ name, path, body, want string }{
+		{"empty prompts", "completions", `{"prompt": [` + many + `""]}`, "more than 65536 elements"},
+		{"prompts of a token", "completions", `{"prompt": [` + strings.Repeat("[1],", 900_000) + `[1]]}`, "more than 65536 elements"},
+		{"stops", "completions", `{"prompt": "a", "stop": [` + many + `""]}`, "more than 16 elements"},
+		{"messages", "chat/completions", `{"messages": [` + strings.Repeat("{},", 1<<20) + `{}]}`, "more than 65536 elements"},
+		{"parts", "chat/completions", `{"messages": [{"role": "user", "content": [` + strings.Repeat(`{"type":"text"},`, 200_000) + `{}]}]}`, "more than 65536 elements"},
+		{"spaces", "completions", `{"prompt": "` + strings.Repeat(" ", 4_000_000) + `"}`, "more than four times"},
+		{"marks", "chat/completions", `{"messages": [{"role": "user", "content": "` + strings.Repeat("<s>", 1_300_000) + `"}]}`, "more than four times"},
+	} {
+		code, got := post(t, h.URL+"/v1/"+c.path, c.body)
+		if msg, _ := dig(got, "error", "message").(string); code != 400 || !strings.Contains(msg, c.want) {
+			t.Errorf("%s: got %d %v, want 400 and %q", c.name, code, got, c.want)
+		}
+	}
+}
+
+// A page whose name has been made to lead to this machine gets nothing, unless clients have to send a key.
+func TestOtherNamesOfThisMachine(t *testing.T) {
+	for _, key := range []string{"", "hemmelig"} {
+		_, h := start(t, "", Options{APIKey: key})
+		port := h.URL[strings.LastIndex(h.URL, ":"):]
+		for _, c := range []struct {
+			host   string
+			status int
+		}{{"127.0.0.1" + port, 200}, {"[::1]" + port, 200}, {"localhost" + port, 200}, {"ravn.localhost", 200}, {"example.org" + port, 421}, {"127.0.0.1.example.org", 421}, {"localhost.example.org", 421}} {
+			req, _ := http.NewRequest("GET", h.URL+"/v1/models", nil)
+			req.Host = c.host
+			req.Header.Set("Authorization", "Bearer "+key)
+			r, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Body.Close()
+			if want := map[bool]int{true: c.status, false: 200}[key == ""]; r.StatusCode != want {
+				t.Errorf("as %s, key %q: %d, want %d", c.host, key, r.StatusCode, want)
+			}
+		}
 	}
 }
 
