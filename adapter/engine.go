@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"ravn/kernel"
 	"ravn/model"
@@ -28,6 +29,7 @@ type Engine struct {
 	name      string    // of the base, for adapter_config.json
 	params    []float32 // effective weights, in the order of Config.Layout
 	base      []float32 // W0 of the targets
+	first     []float32 // the adapter's numbers before the first step
 	m, v      []float32 // moments
 	grads     []float32 // of the adapter
 	projected bool      // grads are those of what the carrier has accumulated
@@ -43,7 +45,7 @@ func NewEngine(carrier Carrier, w *model.Weights, o Options, seed uint64, name s
 		return nil, err
 	}
 	return &Engine{
-		carrier: carrier, adapter: a, name: name, params: w.Params, base: a.keep(w.Params),
+		carrier: carrier, adapter: a, name: name, params: w.Params, base: a.keep(w.Params), first: slices.Clone(a.params),
 		m: make([]float32, a.size), v: make([]float32, a.size), grads: make([]float32, a.size),
 		pool: kernel.NewPool(threads), scratch: a.newScratch(),
 	}, nil
@@ -115,6 +117,15 @@ func (e *Engine) State() model.State { return model.State{Params: e.params} }
 // SetState is refused: the weights follow from the base and the adapter, see Read.
 func (e *Engine) SetState(model.State) error {
 	return errors.New("adapter: weights cannot be set, they follow from the base and the adapter")
+}
+
+// Restart makes the adapter what it was before the first step.
+func (e *Engine) Restart() error {
+	copy(e.adapter.params, e.first)
+	clear(e.m)
+	clear(e.v)
+	e.carrier.DropGradients()
+	return e.give()
 }
 
 // Close closes the carrier.

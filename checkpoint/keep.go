@@ -105,6 +105,17 @@ func Prune(root string, keep int, protect ...string) error {
 	return errors.Join(errs...)
 }
 
+// RemoveAfter removes the checkpoints of root that stand behind a step.
+func RemoveAfter(root string, step int) error {
+	dirs, err := List(root)
+	for _, dir := range dirs {
+		if at, _ := stepOf(filepath.Base(dir)); at > step {
+			err = errors.Join(err, remove(dir))
+		}
+	}
+	return err
+}
+
 // remove takes the name from a checkpoint before its files, so that half of one is never found.
 func remove(dir string) error {
 	gone := filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+".old")

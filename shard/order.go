@@ -220,11 +220,17 @@ func (o *Order) Epochs() map[string]float64 {
 // RowsRead says how many rows of each section are read when the run is over, skipped ones included: the Skip of a run
 // that comes after with rows of the same length.
 func (o *Order) RowsRead() map[string]int64 {
+	return o.rowsTo(o.options.Steps)
+}
+
+func (o *Order) rowsTo(step int) map[string]int64 {
 	read := maps.Clone(o.options.Skip)
 	if read == nil {
 		read = map[string]int64{}
 	}
-	for i, n := range o.total() {
+	counts := make([]int64, len(o.streams))
+	o.interleave.counts(counts, int64(step)*int64(o.options.Rows))
+	for i, n := range counts {
 		read[o.streams[i].section.info.Name] += n
 	}
 	return read

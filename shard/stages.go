@@ -17,7 +17,8 @@ import (
 type Stage struct {
 	Steps   int // of the stage
 	Mixture []Share
-	Why     string // "" as asked for, else why it was made
+	Why     string           // "" as asked for, else why it was made
+	From    map[string]int64 // rows of each section behind which it reads on; nil: where the stages before it left off
 }
 
 // Part is a stage as it came out: where it lies, what it mixes and why it was made.
@@ -71,6 +72,9 @@ func NewStaged(s *Set, o OrderOptions, stages []Stage, maxEpochs map[string]floa
 	first, skip := 1, o.Skip
 	spent := map[string]bool{}
 	for _, st := range stages {
+		if st.From != nil {
+			skip = st.From
+		}
 		for left := st.Steps; left > 0; {
 			mixture := v.without(st.Mixture, spent)
 			if len(mixture) == 0 {
@@ -253,3 +257,31 @@ func (v *Staged) Walk(first, last int, f func(step, document, tokens int)) error
 
 // RowsRead says how many rows of each section are read when the run is over, skipped ones included.
 func (v *Staged) RowsRead() map[string]int64 { return v.orders[len(v.orders)-1].RowsRead() }
+
+// RowsTo says how many rows of each section are read when a step is over, skipped ones included.
+func (v *Staged) RowsTo(step int) (map[string]int64, error) {
+	i, within, err := v.at(step)
+	if err != nil {
+		return nil, err
+	}
+	return v.orders[i].rowsTo(within), nil
+}
+
+// Begin makes a stage begin at a step, and gives the stages with the index of that one. What is behind a cut reads on
+// where the part before it left off.
+func Begin(stages []Stage, step int) ([]Stage, int) {
+	first := 1
+	for i, st := range stages {
+		if step == first {
+			return stages, i
+		}
+		if before := step - first; before < st.Steps {
+			rest := st
+			rest.Steps, rest.From = st.Steps-before, nil
+			st.Steps = before
+			return slices.Concat(stages[:i], []Stage{st, rest}, stages[i+1:]), i + 1
+		}
+		first += st.Steps
+	}
+	return stages, len(stages)
+}

@@ -203,3 +203,97 @@ func TestStagedErrors(t *testing.T) {
 		check(t, err, fmt.Sprintf("no step %d; there are 1 to 20", step))
 	}
 }
+
+// TestPassedOver: a stage that reads on behind step 11 from step 9 on. Its rows of each section are those that the order
+// without it has behind step 11, in the same sequence; what is before step 9 stays; and every sight is told.
+func TestPassedOver(t *testing.T) {
+	dir := t.TempDir()
+	writeSet(t, dir, three(), WriterOptions{})
+	set := openSet(t, dir)
+	o := OrderOptions{Seed: 3, Rows: 4, T: 20, Steps: 20}
+	mixture, late := []Share{{"wiki", 0.6}, {"adl", 0.4}}, []Share{{"wiki", 0.5}, {"tiny", 0.5}}
+	stages := []Stage{{Steps: 10, Mixture: mixture}, {Steps: 10, Mixture: late}}
+	plain, err := NewStaged(set, o, stages, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := plain.RowsTo(11)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bySection := map[string]int64{}
+	for step := 1; step <= 11; step++ {
+		spans, err := plain.Spans(step)
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := -1
+		for _, s := range spans {
+			if s.Row != row {
+				bySection[s.Section]++
+				row = s.Row
+			}
+		}
+	}
+	if diff := cmp.Diff(rows, bySection); diff != "" {
+		t.Errorf("RowsTo(11) and the spans disagree:\n%s", diff)
+	}
+	cut, at := Begin(stages, 9)
+	if at != 1 || len(cut) != 3 || cut[0].Steps != 8 || cut[1].Steps != 2 || cut[2].Steps != 10 {
+		t.Fatalf("stages cut at step 9: %+v", cut)
+	}
+	if same, i := Begin(cut, 11); i != 2 || len(same) != 3 {
+		t.Errorf("a stage begins at step 11 already: %d, %+v", i, same)
+	}
+	if _, i := Begin(cut, 21); i != 3 {
+		t.Errorf("no step 21, but stage %d begins there", i)
+	}
+	cut[1].From, cut[1].Why = rows, "passed over"
+	passed, err := NewStaged(set, o, cut, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refs := map[string]*reference{}
+	for _, s := range three() {
+		refs[s.Name] = newReference(three(), map[string]int64{s.Name: 1}, o)
+	}
+	next := map[string]int64{}
+	for step := 1; step <= 20; step++ {
+		if step == 9 {
+			next = rows
+		}
+		a, err := plain.Batch(step)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := passed.Batch(step)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same := cmp.Equal(a, b); same != (step < 9) || (plain.HashTo(step) == passed.HashTo(step)) != (step < 9) {
+			t.Errorf("step %d: the same batch: %v", step, same)
+		}
+		spans, err := passed.Spans(step)
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := -1
+		for _, s := range spans {
+			if s.Row == row {
+				continue
+			}
+			row = s.Row
+			at := refs[s.Section].rows[next[s.Section]].row
+			next[s.Section]++
+			for i := range o.T {
+				if want := refs[s.Section].streams[s.Section][at*o.T+i].token; b.Tokens[row*o.T+i] != want {
+					t.Fatalf("step %d, row %d of %s: token %d is %d, want %d", step, row, s.Section, i, b.Tokens[row*o.T+i], want)
+				}
+			}
+			sights, err := passed.StepsOf(s.Section, s.Document)
+			if err != nil || !slices.ContainsFunc(sights, func(x Sighting) bool { return x.Step == step && cmp.Equal(x.Span, s) }) {
+				t.Fatalf("step %d reads %+v, which StepsOf does not say: %v", step, s, err)
+			}
+		}
+	}
+}

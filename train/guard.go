@@ -135,6 +135,9 @@ const (
 func (g *Guard) judge(groups map[string][]int, base, now []float64) []Judged {
 	var all []Judged
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		if len(groups[name]) < 2 { // one document has no interval
+			continue
+		}
 		was, is := pick(base, groups[name]), pick(now, groups[name])
 		e := stats.PairedRatio(is, was, was, stats.BootstrapOptions{Resamples: resamples, Level: warnLevel})
 		j := Judged{Group: name, Change: Change{e.Value, e.Low, e.High, e.N}}
@@ -344,7 +347,7 @@ func (l *loop) act(step int, confirmed []string) error {
 		action, why = "none", "the rate is coming down already"
 	case action == "raise_replay":
 		after := append(slices.Clone(l.state.Raised), step)
-		if err := l.raise(after); err != nil {
+		if err := l.reorder(Changes{Raised: after, Passed: passed(l.rewinds)}); err != nil {
 			action, why = "stop", "replay cannot be raised: "+err.Error()
 		} else {
 			l.state.Raised, l.state.Suspects, l.state.Known = after, nil, nil // the new mixture gets two evaluations of its own
@@ -368,21 +371,6 @@ func (l *loop) act(step int, confirmed []string) error {
 	}
 	l.Progress.Logf("guard: step %d: breach of %s: %s %s", step, strings.Join(confirmed, ", "), action, why)
 	return l.writeOutcome(false)
-}
-
-// raise makes the source one with replay raised behind each of the given steps.
-func (j *Job) raise(after []int) error {
-	if len(after) == 0 {
-		return nil
-	}
-	if j.Raise == nil {
-		return errors.New("this order has no replay to raise")
-	}
-	source, err := j.Raise(after)
-	if err == nil {
-		j.Source = source
-	}
-	return err
 }
 
 // breached is the error of a run that the guard has stopped.

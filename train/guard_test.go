@@ -243,11 +243,11 @@ func TestGuardedRunsResumeExactly(t *testing.T) {
 		begin := func(dir string) *Job {
 			j := guarded(t, dir, action)
 			j.Source = raised{pattern: pattern{4, 16}}
-			j.Raise = func(after []int) (Source, error) {
-				if len(after) > 2 {
+			j.Reorder = func(c Changes) (Source, error) {
+				if len(c.Raised) > 2 {
 					return nil, errors.New("it is at three quarters")
 				}
-				return raised{pattern{4, 16}, after}, nil
+				return raised{pattern{4, 16}, c.Raised}, nil
 			}
 			return j
 		}
@@ -293,9 +293,9 @@ func TestGuardedRunsResumeExactly(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			j := begin(dir)
 			j.Source = &cancelAfter{j.Source, after, cancel}
-			raise := j.Raise
-			j.Raise = func(steps []int) (Source, error) {
-				s, err := raise(steps)
+			reorder := j.Reorder
+			j.Reorder = func(c Changes) (Source, error) {
+				s, err := reorder(c)
 				left := j.Source.(*cancelAfter).left
 				return &cancelAfter{s, left, cancel}, err
 			}

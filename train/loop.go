@@ -39,7 +39,8 @@ type loop struct {
 	timed              int           // steps of this call
 	stepTime, idleTime time.Duration // of all but the first: their time, and that in which the devices had nothing to do
 
-	ema []float32 // running mean of the weights; nil without
+	ema     []float32 // running mean of the weights; nil without
+	rewinds []Rewind  // so far
 
 	// The guard's part.
 	state    guardState
@@ -57,6 +58,7 @@ const mostSkipped = 3
 // begin makes the loop what it was at the checkpoint of meta, or starts it; at becomes the step to go on from.
 func (l *loop) begin(at *int, meta checkpoint.Meta) error {
 	l.watch = newWatch(l.Options.Spikes)
+	l.state, l.judged, l.judgedAt, l.skipped = guardState{}, nil, 0, 0
 	l.history = map[string][]curvePoint{}
 	if l.Heldout != nil {
 		l.groups = l.Heldout.groups()
@@ -112,13 +114,24 @@ func (l *loop) recall(meta checkpoint.Meta) error {
 			return err
 		}
 	}
-	if l.Options.Guard == nil {
-		return l.writeOutcome(false)
-	}
-	if err := json.Unmarshal([]byte(meta.Extra[guardKey]), &l.state); err != nil {
-		return fmt.Errorf("train: %s: state.json: guard: %w", StepDir(l.Dir, meta.Step), err)
+	if l.state, l.rewinds, err = l.remembered(meta); err != nil {
+		return err
 	}
 	return l.writeOutcome(false)
+}
+
+// remembered is what a checkpoint says of the guard and of spikes that the run went back for.
+func (j *Job) remembered(meta checkpoint.Meta) (s guardState, rewinds []Rewind, err error) {
+	if text := meta.Extra[guardKey]; j.Options.Guard != nil && text != "" {
+		err = json.Unmarshal([]byte(text), &s)
+	}
+	if text := meta.Extra[rewindsKey]; j.Options.rewinds() && text != "" {
+		err = errors.Join(err, json.Unmarshal([]byte(text), &rewinds))
+	}
+	if err != nil {
+		return s, nil, fmt.Errorf("train: %s: state.json: %w", StepDir(j.Dir, meta.Step), err)
+	}
+	return s, rewinds, nil
 }
 
 func number(xs ...float64) bool {
@@ -266,6 +279,9 @@ func (l *loop) inspect(step int, norm float64) (skip bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if l.Options.rewinds() {
+		return false, &spiked{Spike{Step: step, Loss: l.loss, ZLoss: zLoss, GradNorm: norm, ZNorm: zNorm, Documents: names}}
+	}
 	skip = l.Options.Spikes.Action == "skip"
 	l.Progress.Logf("train: step %d: spike: loss %.3f (%.1f standard deviations above the last %d steps), gradient norm %.3g (%.1f); %s; documents: %s",
 		step, l.loss, zLoss, len(l.watch.losses.values), norm, zNorm, l.Options.Spikes.Action, strings.Join(names[:min(5, len(names))], ", "))
@@ -408,6 +424,13 @@ func (l *loop) save(step int) error {
 	if l.Options.Guard != nil {
 		extra[guardKey] = l.state.text()
 	}
+	if len(l.rewinds) > 0 {
+		text, err := json.Marshal(l.rewinds)
+		if err != nil {
+			return fmt.Errorf("train: %w", err)
+		}
+		extra[rewindsKey] = string(text)
+	}
 	if l.ema != nil {
 		hash, err := l.writeEMA(step)
 		if err != nil {
@@ -448,6 +471,11 @@ func (l *loop) prune() error {
 	}
 	if every := l.Options.KeepEvery; every > 0 {
 		for step := every; step <= l.end(); step += every {
+			protect = append(protect, checkpoint.Name(step))
+		}
+	}
+	if every := l.Options.CheckpointEvery; l.Options.rewinds() {
+		for step := l.Options.rewindTo(l.saved + 1); step <= l.saved; step += every {
 			protect = append(protect, checkpoint.Name(step))
 		}
 	}

@@ -97,7 +97,7 @@ func (o *Options) Fill() {
 // Deciding is o without what has no say in the numbers: when checkpoints are
 // written, which are kept, when a call ends, and what is computed twice for want of memory.
 func (o Options) Deciding() Options {
-	if o.Guard == nil { // which otherwise names the last scheduled checkpoint within limits
+	if o.Guard == nil && !o.rewinds() { // a guard names the last scheduled checkpoint within limits, a rewind goes back to one
 		o.CheckpointEvery = 0
 	}
 	o.KeepCheckpoints, o.CheckpointMinutes, o.KeepEvery, o.TimeLimit, o.Recompute = 0, 0, 0, "", ""

@@ -20,11 +20,15 @@ type Outcome struct {
 	Stopped          int      `json:"stopped,omitempty"`           // step at which the guard stopped it
 	DecayFrom        int      `json:"decay_from,omitempty"`        // step behind which the guard brought the rate down
 	Raised           []int    `json:"raised,omitempty"`            // steps behind which the guard raised replay
+	Rewinds          []Rewind `json:"rewinds,omitempty"`           // spikes that the run went back for
 	Within           int      `json:"within,omitempty"`            // step of the last scheduled checkpoint known to be within all limits
 	WithinCheckpoint string   `json:"within_checkpoint,omitempty"` // its folder, relative; "" is the base
 	JudgedAt         int      `json:"judged_at,omitempty"`         // step of the last evaluation
 	Judged           []Judged `json:"judged,omitempty"`            // what it found
 }
+
+// Changes are what the outcome says of the order.
+func (o Outcome) Changes() Changes { return Changes{Raised: o.Raised, Passed: passed(o.Rewinds)} }
 
 const outcomeName = "outcome.json"
 
@@ -51,7 +55,7 @@ func ReadOutcome(dir string, planned int) (Outcome, error) {
 func (l *loop) writeOutcome(finished bool) error {
 	s := l.state
 	o := Outcome{
-		Steps: l.end(), Finished: finished, Stopped: s.Stopped, DecayFrom: s.Decay, Raised: s.Raised,
+		Steps: l.end(), Finished: finished, Stopped: s.Stopped, DecayFrom: s.Decay, Raised: s.Raised, Rewinds: l.rewinds,
 		Within: s.Within, JudgedAt: l.judgedAt, Judged: l.judged,
 	}
 	if s.Within > 0 {

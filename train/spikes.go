@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Spikes says what a loss spike is and what is done about it: a loss or a gradient norm that lies more than Z standard
@@ -11,7 +12,9 @@ import (
 type Spikes struct {
 	Window int     `yaml:"window,omitempty" json:"window"` // steps that are looked back on, without earlier spikes; default 64; judged from half of it on
 	Z      float64 `yaml:"z,omitempty" json:"z"`           // standard deviations above the mean; default 6
-	Action string  `yaml:"action,omitempty" json:"action"` // "warn" (default), or "skip", which leaves that batch's update out
+	Action string  `yaml:"action,omitempty" json:"action"` // "warn" (default), "skip", which leaves that batch's update out, or "rewind": back to the last checkpoint before it, and on without the batches that led to it
+	Back   int     `yaml:"back,omitempty" json:"back"`     // of rewind: batches before the spike's that are passed over with it; default 3
+	Most   int     `yaml:"most,omitempty" json:"most"`     // of rewind: times that a run may go back; the next spike ends it with an error; default 3, at most 8
 }
 
 func (s *Spikes) fill() {
@@ -24,6 +27,14 @@ func (s *Spikes) fill() {
 	if s.Action == "" {
 		s.Action = "warn"
 	}
+	if s.Action == "rewind" {
+		if s.Back == 0 {
+			s.Back = 3
+		}
+		if s.Most == 0 {
+			s.Most = 3
+		}
+	}
 }
 
 // Validate reports everything that is wrong with s.
@@ -35,8 +46,14 @@ func (s *Spikes) Validate() error {
 	if !(s.Z > 0) {
 		errs = append(errs, fmt.Errorf("spikes.z %g must be positive", s.Z))
 	}
-	if s.Action != "warn" && s.Action != "skip" {
-		errs = append(errs, fmt.Errorf("spikes.action %q is unknown (warn, skip)", s.Action))
+	if !slices.Contains([]string{"warn", "skip", "rewind"}, s.Action) {
+		errs = append(errs, fmt.Errorf("spikes.action %q is unknown (warn, skip, rewind)", s.Action))
+	}
+	if s.Most > 8 {
+		errs = append(errs, fmt.Errorf("spikes.most %d is more than 8; a run that has to go back more often needs another recipe", s.Most))
+	}
+	if rewinds := s.Action == "rewind"; rewinds && (s.Back < 1 || s.Most < 1) || !rewinds && (s.Back != 0 || s.Most != 0) {
+		errs = append(errs, fmt.Errorf("spikes.back %d and spikes.most %d belong to action rewind, and are positive there", s.Back, s.Most))
 	}
 	return errors.Join(errs...)
 }

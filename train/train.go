@@ -6,7 +6,6 @@ package train
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -57,8 +56,10 @@ type Job struct {
 	Files      map[string][]byte // tokenizer files, put into every checkpoint
 	Progress   *progress.Reporter
 
-	// Raise is the source with more replay behind each of the steps of after; nil when replay cannot be raised.
-	Raise func(after []int) (Source, error)
+	// Reorder is the source as changes have it; nil where the order cannot be changed.
+	Reorder func(c Changes) (Source, error)
+	// First is the weights before the first step, for a rewind to the beginning; needed where spikes are rewound.
+	First func() (model.State, error)
 	// Write continues a prompt with so many of the likeliest tokens; nil where the engine cannot.
 	Write func(prompt string, tokens int) (string, error)
 	// Save writes a checkpoint; nil is checkpoint.Save.
@@ -166,6 +167,9 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	if _, ok := j.Engine.(*adapter.Engine); ok != (j.Options.Adapter != nil) {
 		return nil, errors.New("train: adapter: the engine has to be one of package adapter where the options name an adapter, and only there")
 	}
+	if j.Options.rewinds() && (j.First == nil || j.Reorder == nil) {
+		return nil, errors.New("train: spikes.action rewind: this job has no first weights to go back to, or its order cannot be changed (use skip)")
+	}
 	frozen, err := j.Options.Frozen(j.Engine.Config())
 	if err != nil {
 		return nil, err
@@ -191,14 +195,15 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer events.Close()
+	l := &loop{Job: j, events: events, tokens: meta.Tokens, saved: at, savedAt: start}
+	defer func() { l.events.Close() }()
 	timings, err := run.OpenEvents(filepath.Join(j.Dir, "timings.jsonl"), run.KeepAll)
 	if err != nil {
 		return nil, err
 	}
 	defer timings.Close()
 
-	l := &loop{Job: j, events: events, timings: timings, tokens: meta.Tokens, saved: at, savedAt: start}
+	l.timings = timings
 	res := &Result{ResumedAt: at}
 	if err := l.begin(&at, meta); err != nil {
 		return nil, l.paused(at, err)
@@ -220,7 +225,12 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 			}
 			return nil, l.paused(step-1, err)
 		}
-		if err := l.step(step); err != nil {
+		err := l.step(step)
+		var s *spiked
+		if errors.As(err, &s) {
+			step, err = l.rewind(s.Spike)
+		}
+		if err != nil {
 			return nil, l.paused(step, err)
 		}
 		slowest = max(slowest, j.now().Sub(began)) // of a step with all that belongs to it: evaluation, checkpoint
@@ -311,14 +321,12 @@ func (j *Job) resume() (int, checkpoint.Meta, error) {
 		}
 		return 0, meta, fmt.Errorf("train: %s was written under another recipe (hash %.12s, this one is %.12s) %s(undo the change, or choose another --out folder)", dir, meta.RecipeHash, j.RecipeHash, text)
 	}
-	if j.Options.Guard != nil && meta.Extra[guardKey] != "" {
-		var s guardState
-		if err := json.Unmarshal([]byte(meta.Extra[guardKey]), &s); err != nil {
-			return 0, meta, fmt.Errorf("train: %s: state.json: guard: %w", dir, err)
-		}
-		if err := j.raise(s.Raised); err != nil {
-			return 0, meta, err
-		}
+	s, rewinds, err := j.remembered(meta)
+	if err != nil {
+		return 0, meta, err
+	}
+	if err := j.reorder(Changes{Raised: s.Raised, Passed: passed(rewinds)}); err != nil {
+		return 0, meta, err
 	}
 	if was, is := meta.Extra[orderKey], j.Source.HashTo(meta.Step); was != is {
 		return 0, meta, fmt.Errorf("train: %s was trained on other batches (order %.12s, this one is %.12s): the shards, the mixture or the seed have changed (undo the change, or choose another --out folder)", dir, was, is)

@@ -228,6 +228,12 @@ func curves(name string, steps int, events []run.Event) web.Phase {
 			action, _ := e.Text("action")
 			loss, _ := e.Float("loss")
 			p.Notes = append(p.Notes, fmt.Sprintf("Step %d: %s, loss %.3f, %s. Documents are in events.jsonl.", e.Step, map[string]string{"spike": "loss spike", "nan": "no number"}[e.Kind], loss, action))
+		case "rewind":
+			loss, _ := e.Float("loss")
+			from, _ := e.Int("from")
+			first, _ := e.Int("first")
+			last, _ := e.Int("last")
+			p.Notes = append(p.Notes, fmt.Sprintf("Step %d: loss spike, loss %.3f; back to step %d, and on without the batches of steps %d to %d. Documents are in events.jsonl.", from, loss, e.Step, first, last))
 		case "breach":
 			group, _ := e.Text("group")
 			change, _ := e.Float("change")

@@ -187,29 +187,38 @@ const (
 	continuedPhase = "continued"
 )
 
-// order is the batches of a phase as far as is known: with the replay that the guard of a continued phase has raised.
+// order is the batches of a phase as far as is known: with the replay that the guard of a continued phase has raised, and
+// without what was passed over for loss spikes.
 func (f *Flow) order(set *shard.Set, phase string) (*shard.Staged, error) {
-	var raised []int
-	if phase == continuedPhase && f.Folder != nil && f.Recipe.Train.Guard != nil {
-		o, err := train.ReadOutcome(f.Folder.Dir, f.Recipe.Train.Steps)
+	p, dir := f.Recipe.Train, ""
+	if f.Folder != nil {
+		dir = f.Folder.Dir
+	}
+	if phase == basePhase {
+		p = *f.Recipe.Base.Phase
+		dir = filepath.Join(dir, "base")
+	}
+	var c train.Changes
+	if f.Folder != nil && (p.Guard != nil || p.Spikes != nil) {
+		o, err := train.ReadOutcome(dir, p.Steps)
 		if err != nil {
 			return nil, err
 		}
-		raised = o.Raised
+		c = o.Changes()
 	}
-	return f.raisedOrder(set, phase, raised)
+	return f.changedOrder(set, phase, c)
 }
 
-// raisedOrder is the batches of a phase, with more replay behind each of the given steps. Where the base is trained
-// here, the continued phase reads on behind what the base has read of each section: replay is more text of the base's
-// kind, not the same rows again.
-func (f *Flow) raisedOrder(set *shard.Set, phase string, raised []int) (*shard.Staged, error) {
+// changedOrder is the batches of a phase, with more replay behind steps and without what was passed over. Where the
+// base is trained here, the continued phase reads on behind what the base has read of each section: replay is more text
+// of the base's kind, not the same rows again.
+func (f *Flow) changedOrder(set *shard.Set, phase string, c train.Changes) (*shard.Staged, error) {
 	p, skip := f.Recipe.Train, map[string]int64(nil)
 	switch base := f.Recipe.Base.Phase; {
 	case phase == basePhase:
 		p = *base
 	case base != nil:
-		before, err := f.raisedOrder(set, basePhase, nil)
+		before, err := f.order(set, basePhase)
 		if err != nil {
 			return nil, err
 		}
@@ -227,9 +236,21 @@ func (f *Flow) raisedOrder(set *shard.Set, phase string, raised []int) (*shard.S
 		}
 		stages = append(stages, shard.Stage{Steps: steps[i], Mixture: m})
 	}
-	for _, step := range raised {
+	for _, step := range c.Raised {
 		if stages, err = raiseReplay(set.Sections(), stages, step, p.Guard.ReplayFactor); err != nil {
 			return nil, fmt.Errorf("workflow: %w", err)
+		}
+	}
+	for i, passed := range c.Passed {
+		if c.Superseded(i) {
+			continue
+		}
+		before, err := f.changedOrder(set, phase, c.Before(i))
+		if err != nil {
+			return nil, err
+		}
+		if stages, err = passOver(stages, passed, before); err != nil {
+			return nil, err
 		}
 	}
 	caps := map[string]float64{}
@@ -245,6 +266,25 @@ func (f *Flow) raisedOrder(set *shard.Set, phase string, raised []int) (*shard.S
 	return shard.NewStaged(set, shard.OrderOptions{
 		Seed: f.Recipe.Seed, Rows: p.RowsPerStep, T: f.Recipe.Data.SeqTokens, Steps: p.Steps, AcrossDocuments: f.Recipe.Data.AcrossDocs, Skip: skip,
 	}, stages, caps)
+}
+
+// passOver begins a new stage at the first of the batches that are passed over, which reads on behind the last of them,
+// as these lie in the order before.
+func passOver(stages []shard.Stage, passed train.Passed, before *shard.Staged) ([]shard.Stage, error) {
+	rows, err := before.RowsTo(passed.Last)
+	if err != nil {
+		return nil, fmt.Errorf("workflow: batches passed over: %w", err)
+	}
+	stages, at := shard.Begin(stages, passed.First)
+	if at == len(stages) {
+		return nil, fmt.Errorf("workflow: batches passed over: the phase ends before step %d (outcome.json belongs to another recipe)", passed.First)
+	}
+	why := fmt.Sprintf("passed over after a loss spike at step %d: the batches of steps %d to %d", passed.Last, passed.First, passed.Last)
+	if stages[at].Why != "" {
+		why = stages[at].Why + "; " + why
+	}
+	stages[at].From, stages[at].Why = rows, why
+	return stages, nil
 }
 
 // mostReplay is the share of replay beyond which it is not raised.

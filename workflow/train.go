@@ -71,7 +71,14 @@ func (f *Flow) base(ctx context.Context) error {
 		if err != nil {
 			return "", err
 		}
-		res, err := f.phase(ctx, basePhase, f.Folder.Path("base"), *b.Phase, w, in, "")
+		first := func() (model.State, error) {
+			w, err := f.newWeights()
+			if err != nil {
+				return model.State{}, err
+			}
+			return model.State{Params: w.Params}, nil
+		}
+		res, err := f.phase(ctx, basePhase, f.Folder.Path("base"), *b.Phase, w, first, in, "")
 		if err != nil {
 			return "", err
 		}
@@ -247,7 +254,14 @@ func (f *Flow) train(ctx context.Context) error {
 		if err != nil {
 			return "", err
 		}
-		res, err := f.phase(ctx, continuedPhase, f.Folder.Dir, f.Recipe.Train, w, decides, base.Hash)
+		first := func() (model.State, error) {
+			w, err := weights.Load(base.start())
+			if err != nil {
+				return model.State{}, err
+			}
+			return model.State{Params: w.Params}, nil
+		}
+		res, err := f.phase(ctx, continuedPhase, f.Folder.Dir, f.Recipe.Train, w, first, decides, base.Hash)
 		if err != nil {
 			return "", err
 		}
@@ -261,8 +275,9 @@ func (f *Flow) train(ctx context.Context) error {
 }
 
 // phase trains w in dir. A checkpoint of other inputs is refused by the job, so what lies in dir of an older recipe is
-// moved out of the way first. base is the hash of the base's weights, "" where w is new.
-func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *model.Weights, in map[string]string, base string) (*train.Result, error) {
+// moved out of the way first. first gives w again, for a rewind to the beginning. base is the hash of the base's weights,
+// "" where w is new.
+func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *model.Weights, first func() (model.State, error), in map[string]string, base string) (*train.Result, error) {
 	hash, err := recipe.Hash([]any{in, name})
 	if err != nil {
 		return nil, err
@@ -280,7 +295,7 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 		return nil, err
 	}
 	defer set.Close()
-	order, err := f.raisedOrder(set, name, nil)
+	order, err := f.changedOrder(set, name, train.Changes{})
 	if err != nil {
 		return nil, err
 	}
@@ -315,13 +330,14 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 	job := &train.Job{
 		Name: name, Dir: dir, Options: p.Options, Engine: engine, Source: order, Heldout: heldout, From: from,
 		Write: writer(engine, tok),
-		Raise: func(after []int) (train.Source, error) {
-			raised, err := f.raisedOrder(set, name, after)
+		Reorder: func(c train.Changes) (train.Source, error) {
+			changed, err := f.changedOrder(set, name, c)
 			if err != nil {
 				return nil, err
 			}
-			return raised, f.writeOrder(dir, raised)
+			return changed, f.writeOrder(dir, changed)
 		},
+		First:      first,
 		RecipeHash: hash, Recipe: text, BaseHash: base, Files: tok.Files(), Progress: f.Progress,
 		Save: func(to string, cfg *model.Config, s model.State, meta checkpoint.Meta, files map[string][]byte) error {
 			if err := checkpoint.Save(to, cfg, s, meta, files); err != nil {
