@@ -6,10 +6,14 @@ import (
 	"strings"
 )
 
-// fileStyle is what a drawing needs when it stands alone: the page's own colours, light on light.
-const fileStyle = `<style>svg{background:#fff;font-family:sans-serif}text{fill:#1d2126;font-size:14px}.tick{fill:#5b636d}.grid{stroke:#dcd8cf}.axis{stroke:#5b636d}.lead{stroke:#5b636d;stroke-width:.7}` +
-	`.line{fill:none;stroke-width:1.8}.line.c0{stroke:#1f5fa8}.line.c1{stroke:#b4500f;stroke-dasharray:8 3}.line.c2{stroke:#11704a;stroke-dasharray:2 3}.line.c3{stroke:#8a2f86;stroke-dasharray:9 3 2 3}.line.c4{stroke:#6a5a16;stroke-dasharray:4 4}.line.c5{stroke:#4a5663;stroke-dasharray:1 4}` +
-	`.dot.c0{fill:#1f5fa8}.dot.c1{fill:#b4500f}.dot.c2{fill:#11704a}.dot.c3{fill:#8a2f86}.dot.c4{fill:#6a5a16}.dot.c5{fill:#4a5663}.whisker{stroke:#5b636d}</style>`
+// fileStyle is what a drawing needs when it stands alone: the page's own colours, dark where the reader's screen is, on a
+// ground of its own so that it is legible wherever it is put.
+const fileStyle = `<style>svg{--card:#fff;--ink:#1d2126;--soft:#5b636d;--rule:#dcd8cf;--s0:#1f5fa8;--s1:#b4500f;--s2:#11704a;--s3:#8a2f86;--s4:#6a5a16;--s5:#4a5663;font-family:sans-serif}` +
+	`@media(prefers-color-scheme:dark){svg{--card:#1b1f25;--ink:#e8e6e1;--soft:#a3abb5;--rule:#343a43;--s0:#86b8f5;--s1:#f5a35f;--s2:#5fd0a0;--s3:#e08fdc;--s4:#e2c65a;--s5:#b4bec9}}` +
+	`.ground{fill:var(--card)}text{fill:var(--ink);font-size:14px}.tick{fill:var(--soft)}.grid{stroke:var(--rule)}.axis{stroke:var(--soft)}.lead{stroke:var(--soft);stroke-width:.7}.whisker{stroke:var(--soft);stroke-width:1.2}` +
+	`.label{paint-order:stroke;stroke:var(--card);stroke-width:3px;stroke-linejoin:round}` +
+	`.line{fill:none;stroke-width:1.8}.line.c0{stroke:var(--s0)}.line.c1{stroke:var(--s1);stroke-dasharray:8 3}.line.c2{stroke:var(--s2);stroke-dasharray:2 3}.line.c3{stroke:var(--s3);stroke-dasharray:9 3 2 3}.line.c4{stroke:var(--s4);stroke-dasharray:4 4}.line.c5{stroke:var(--s5);stroke-dasharray:1 4}` +
+	`.dot.c0{fill:var(--s0)}.dot.c1{fill:var(--s1)}.dot.c2{fill:var(--s2)}.dot.c3{fill:var(--s3)}.dot.c4{fill:var(--s4)}.dot.c5{fill:var(--s5)}</style><rect class="ground" width="100%" height="100%"/>`
 
 // standalone makes an SVG element a file of its own.
 func standalone(svg string) []byte {

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"sort"
 	"strings"
+	"unicode/utf8"
 
 	"ravn/stats"
 )
@@ -12,6 +14,7 @@ import (
 // Scatter draws one measure against another, each point with the intervals of both: what is gained against what is lost.
 type Scatter struct {
 	Title, X, Y string // names of the axes, with units
+	Note        string // a line below, such as what the whiskers are
 	Groups      []ScatterGroup
 }
 
@@ -28,6 +31,15 @@ type ScatterPoint struct {
 	X, Y stats.Estimate
 }
 
+const (
+	scatterHeight = 440.0
+	scatterTop    = 34.0 // room for the groups' names
+	scatterBottom = 66.0
+	scatterRight  = 24.0
+	letter        = 7.7 // width of a letter of a point's name, about
+	maxPointName  = 28
+)
+
 // SVG draws it, or says that there is nothing to draw.
 func (s Scatter) SVG(id string) template.HTML {
 	var points []ScatterPoint
@@ -42,37 +54,113 @@ func (s Scatter) SVG(id string) template.HTML {
 		return template.HTML(`<p class="missing">` + esc(s.Title) + `: nothing measured yet.</p>`)
 	}
 	xs, ys := reach(points, func(p ScatterPoint) stats.Estimate { return p.X }), reach(points, func(p ScatterPoint) stats.Estimate { return p.Y })
-	xt, yt := niceTicks(xs[0], xs[1], 5), niceTicks(ys[0], ys[1], 4)
-	const right = 118
-	x := scale{xt[0], xt[len(xt)-1], left, chartWidth - right}
-	y := scale{yt[0], yt[len(yt)-1], chartHeight - bottom, top}
+	xt, yt := niceTicks(xs[0], xs[1], 6), niceTicks(ys[0], ys[1], 5)
+	area := box{left, scatterTop, chartWidth - scatterRight, scatterHeight - scatterBottom}
+	x := scale{xt[0], xt[len(xt)-1], area.x0, area.x1}
+	y := scale{yt[0], yt[len(yt)-1], area.y1, area.y0}
 	var b strings.Builder
-	openSVG(&b, id, s.Title, s.words(), chartWidth, chartHeight)
+	openSVG(&b, id, s.Title, s.words(), chartWidth, scatterHeight)
 	for _, t := range yt {
-		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/><text class="tick" x="%g" y="%.1f" text-anchor="end">%s</text>`, left, chartWidth-right, y.at(t), y.at(t), left-8, y.at(t)+4, tickText(t, yt))
+		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/><text class="tick" x="%g" y="%.1f" text-anchor="end">%s</text>`, area.x0, area.x1, y.at(t), y.at(t), area.x0-8, y.at(t)+4, tickText(t, yt))
 	}
 	for _, t := range xt {
-		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/><text class="tick" x="%.1f" y="%g" text-anchor="middle">%s</text>`, x.at(t), x.at(t), top, chartHeight-bottom, x.at(t), chartHeight-bottom+18, tickText(t, xt))
+		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/><text class="tick" x="%.1f" y="%g" text-anchor="middle">%s</text>`, x.at(t), x.at(t), area.y0, area.y1, x.at(t), area.y1+18, tickText(t, xt))
 	}
 	if x.low <= 0 && x.high >= 0 {
-		fmt.Fprintf(&b, `<line class="axis" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/>`, x.at(0), x.at(0), top, chartHeight-bottom)
+		fmt.Fprintf(&b, `<line class="axis" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/>`, x.at(0), x.at(0), area.y0, area.y1)
 	}
 	if y.low <= 0 && y.high >= 0 {
-		fmt.Fprintf(&b, `<line class="axis" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/>`, left, chartWidth-right, y.at(0), y.at(0))
+		fmt.Fprintf(&b, `<line class="axis" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/>`, area.x0, area.x1, y.at(0), y.at(0))
 	}
-	fmt.Fprintf(&b, `<text class="tick" x="%g" y="%g" text-anchor="middle">%s</text>`, (left+chartWidth-right)/2, chartHeight-6, esc(s.X))
-	fmt.Fprintf(&b, `<text class="tick" transform="translate(15 %g) rotate(-90)" text-anchor="middle">%s</text>`, (top+chartHeight-bottom)/2, esc(s.Y))
+	fmt.Fprintf(&b, `<text class="tick" x="%g" y="%g" text-anchor="middle">%s</text>`, (area.x0+area.x1)/2, area.y1+38, esc(s.X))
+	fmt.Fprintf(&b, `<text class="tick" transform="translate(15 %g) rotate(-90)" text-anchor="middle">%s</text>`, (area.y0+area.y1)/2, esc(s.Y))
+	if s.Note != "" {
+		fmt.Fprintf(&b, `<text class="tick" x="%g" y="%g" text-anchor="middle">%s</text>`, chartWidth/2, scatterHeight-8, esc(s.Note))
+	}
+	at := area.x0
 	for i, g := range s.Groups {
-		drawGroup(&b, g, i, x, y)
+		if g.Name != "" {
+			fmt.Fprintf(&b, `<circle class="dot c%d" cx="%.1f" cy="%g" r="4.5"/><text class="name" x="%.1f" y="%g">%s</text>`, i%numStyles, at+5, scatterTop-16, at+14, scatterTop-11.0, esc(g.Name))
+			at += 34 + 7.5*float64(utf8.RuneCountInString(g.Name))
+		}
+	}
+	labels := placeNames(s.Groups, x, y, area)
+	for i, g := range s.Groups {
+		drawGroup(&b, g, i, x, y, labels)
 	}
 	b.WriteString(`</svg>`)
 	return template.HTML(b.String())
 }
 
-func drawGroup(b *strings.Builder, g ScatterGroup, i int, x, y scale) {
+// box is a rectangle from its upper left to its lower right corner.
+type box struct{ x0, y0, x1, y1 float64 }
+
+// overlap is the area that two boxes share.
+func (a box) overlap(b box) float64 {
+	return max(0, min(a.x1, b.x1)-max(a.x0, b.x0)) * max(0, min(a.y1, b.y1)-max(a.y0, b.y0))
+}
+
+// placeNames finds for every point a place of its name where it covers no other name, point or whisker, near the point;
+// where there is none, the place that covers the least. Keys are group and point.
+func placeNames(groups []ScatterGroup, x, y scale, area box) map[[2]int]box {
+	type named struct {
+		key    [2]int
+		px, py float64
+		width  float64
+	}
+	var all []named
+	var taken []box
+	for i, g := range groups {
+		for k, p := range g.Points {
+			px, py := x.at(p.X.Value), y.at(p.Y.Value)
+			if !finite(px) || !finite(py) {
+				continue
+			}
+			all = append(all, named{[2]int{i, k}, px, py, letter * float64(utf8.RuneCountInString(clip(p.Name, maxPointName)))})
+			taken = append(taken, box{px - 6, py - 6, px + 6, py + 6})
+			if finite(p.X.Low) && finite(p.X.High) {
+				taken = append(taken, box{x.at(p.X.Low), py - 1.5, x.at(p.X.High), py + 1.5})
+			}
+			if finite(p.Y.Low) && finite(p.Y.High) {
+				taken = append(taken, box{px - 1.5, y.at(p.Y.High), px + 1.5, y.at(p.Y.Low)})
+			}
+		}
+	}
+	sort.SliceStable(all, func(i, k int) bool { return all[i].py < all[k].py })
+	places := map[[2]int]box{}
+	for _, n := range all {
+		best, least := box{}, math.Inf(1)
+		for _, far := range []float64{9, 18, 30, 44, 60, 80, 104} {
+			for turn := range 16 {
+				sin, cos := math.Sincos(2 * math.Pi * (float64(turn) - 1) / 16)
+				cx, cy := n.px+far*cos, n.py+far*sin
+				b := box{cx, cy - 7, cx + n.width, cy + 7}
+				switch {
+				case math.Abs(cos) < 0.5:
+					b.x0, b.x1 = cx-n.width/2, cx+n.width/2
+				case cos < 0:
+					b.x0, b.x1 = cx-n.width, cx
+				}
+				cost := 0.4 * far
+				for _, t := range taken {
+					cost += b.overlap(t)
+				}
+				cost += 5 * ((b.x1-b.x0)*(b.y1-b.y0) - b.overlap(area)) // beyond the edge
+				if cost < least {
+					best, least = b, cost
+				}
+			}
+		}
+		places[n.key] = best
+		taken = append(taken, best)
+	}
+	return places
+}
+
+func drawGroup(b *strings.Builder, g ScatterGroup, i int, x, y scale, labels map[[2]int]box) {
 	var path strings.Builder
 	pen := "M"
-	for _, p := range g.Points {
+	for k, p := range g.Points {
 		px, py := x.at(p.X.Value), y.at(p.Y.Value)
 		if !finite(px) || !finite(py) {
 			continue
@@ -85,16 +173,25 @@ func drawGroup(b *strings.Builder, g ScatterGroup, i int, x, y scale) {
 		if finite(p.Y.Low) && finite(p.Y.High) {
 			fmt.Fprintf(b, `<line class="whisker" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/>`, px, px, y.at(p.Y.Low), y.at(p.Y.High))
 		}
-		fmt.Fprintf(b, `<circle class="dot c%d" cx="%.1f" cy="%.1f" r="4"><title>%s %s: %.3g, %.3g</title></circle><text class="tick" x="%.1f" y="%.1f">%s</text>`,
-			i%numStyles, px, py, esc(g.Name), esc(p.Name), p.X.Value, p.Y.Value, px+6, py-6, esc(clip(p.Name, 14)))
+		l := labels[[2]int{i, k}]
+		nx, ny := min(max(px, l.x0), l.x1), min(max(py, l.y0+2), l.y1-2) // of the name's box, what is nearest to the point
+		if math.Hypot(nx-px, ny-py) > 12 {
+			fmt.Fprintf(b, `<line class="lead" x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f"/>`, px, py, nx, ny)
+		}
+		fmt.Fprintf(b, `<text class="name label" x="%.1f" y="%.1f" text-anchor="middle">%s</text><circle class="dot c%d" cx="%.1f" cy="%.1f" r="3.8"><title>%s</title></circle>`,
+			(l.x0+l.x1)/2, l.y1-3, esc(clip(p.Name, maxPointName)), i%numStyles, px, py, esc(strings.TrimSpace(fmt.Sprintf("%s %s: %s and %s", g.Name, p.Name, interval(p.X), interval(p.Y)))))
 	}
 	if g.Joined {
 		fmt.Fprintf(b, `<path class="line c%d" d="%s"/>`, i%numStyles, path.String())
 	}
-	if g.Name != "" {
-		at := top + 14 + 20*float64(i)
-		fmt.Fprintf(b, `<circle class="dot c%d" cx="%g" cy="%g" r="4"/><text class="name" x="%g" y="%g">%s</text>`, i%numStyles, chartWidth-106, at-4, chartWidth-96, at, esc(clip(g.Name, 13)))
+}
+
+// interval is an estimate in a few digits.
+func interval(e stats.Estimate) string {
+	if !finite(e.Low) || !finite(e.High) {
+		return fmt.Sprintf("%.3g", e.Value)
 	}
+	return fmt.Sprintf("%.3g [%.3g, %.3g]", e.Value, e.Low, e.High)
 }
 
 // reach is the lowest and highest value, intervals and zero among them.
@@ -115,7 +212,7 @@ func (s Scatter) words() string {
 	var parts []string
 	for _, g := range s.Groups {
 		for _, p := range g.Points {
-			parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s %s: %.3g and %.3g", g.Name, p.Name, p.X.Value, p.Y.Value)))
+			parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s %s: %s and %s", g.Name, p.Name, interval(p.X), interval(p.Y))))
 		}
 	}
 	return fmt.Sprintf("%s: %s and %s: %s", s.Title, s.X, s.Y, strings.Join(parts, "; "))

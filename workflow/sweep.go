@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -83,6 +84,7 @@ func ReadSweep(path string) (*SweepFile, error) {
 // sweptRun is one combination.
 type sweptRun struct {
 	name   string
+	row    string // the name without the seed: runs of one row differ in their seed alone
 	set    map[string]any
 	recipe *recipe.Recipe
 }
@@ -96,7 +98,7 @@ func (s *SweepFile) expand() ([]sweptRun, error) {
 	fields := sortedKeys(s.Grid)
 	var all []sweptRun
 	for i, line := range lines {
-		combos := []sweptRun{{name: line.Name, set: map[string]any{}}}
+		combos := []sweptRun{{name: line.Name, row: line.Name, set: map[string]any{}}}
 		if line.Name == "" && len(s.Runs) > 0 {
 			return nil, fmt.Errorf("workflow: %s: runs[%d] has no name", s.path, i)
 		}
@@ -113,10 +115,11 @@ func (s *SweepFile) expand() ([]sweptRun, error) {
 					if _, scalar := v.(map[string]any); scalar || strings.ContainsAny(name, "[]{} /") {
 						name = fmt.Sprintf("%s-%d", last, slices.IndexFunc(s.Grid[field], func(x any) bool { return fmt.Sprint(x) == fmt.Sprint(v) })+1)
 					}
-					if c.name != "" {
-						name = c.name + "_" + name
+					row := c.row
+					if field != "seed" {
+						row = joined(c.row, name)
 					}
-					next = append(next, sweptRun{name: name, set: set})
+					next = append(next, sweptRun{name: joined(c.name, name), row: row, set: set})
 				}
 			}
 			combos = next
@@ -139,6 +142,13 @@ func (s *SweepFile) expand() ([]sweptRun, error) {
 		}
 	}
 	return all, nil
+}
+
+func joined(before, name string) string {
+	if before == "" {
+		return name
+	}
+	return before + "_" + name
 }
 
 func (s *SweepFile) recipeOf(c sweptRun) (*recipe.Recipe, error) {
@@ -203,6 +213,7 @@ type SweepResult struct {
 // SweptRun is one run's row. Changes are of bits per byte against the run's own base, relative, paired by document.
 type SweptRun struct {
 	Name     string         `json:"name"`
+	Row      string         `json:"row,omitempty"` // its name without the seed
 	Set      map[string]any `json:"set"`
 	State    string         `json:"state"`
 	Steps    int            `json:"steps"`
@@ -211,14 +222,57 @@ type SweptRun struct {
 	Retained stats.Estimate `json:"retained"`
 	Groups   []GroupChange  `json:"groups"`
 	Front    bool           `json:"front"` // no other run is better on one side without being worse on the other
+
+	recipe *recipe.Recipe
+	scores []train.Scored
 }
 
-// SweptGroup is the mean over seeds with the lowest and highest.
+// SweptGroup is a row of the sweep: runs that differ in their seed alone.
 type SweptGroup struct {
+	Name     string         `json:"name"`
 	Set      map[string]any `json:"set"`
 	Seeds    int            `json:"seeds"`
-	Target   [3]float64     `json:"target"` // mean, lowest, highest
-	Retained [3]float64     `json:"retained"`
+	Target   OverSeeds      `json:"target"`   // against each run's own base
+	Retained OverSeeds      `json:"retained"` // likewise
+	Against  string         `json:"against,omitempty"`
+	// The same documents under the row that Against names, seed by seed.
+	TargetAgainst   *OverSeeds `json:"target_against,omitempty"`
+	RetainedAgainst *OverSeeds `json:"retained_against,omitempty"`
+}
+
+// OverSeeds is a relative change of bits per byte over seeds. Better and Worse count the seeds whose own 95 % interval,
+// over documents, lies wholly below or above zero.
+type OverSeeds struct {
+	Mean   float64 `json:"mean"`
+	Low    float64 `json:"low"`  // of the seeds
+	High   float64 `json:"high"` // of the seeds
+	Better int     `json:"better"`
+	Worse  int     `json:"worse"`
+}
+
+func overSeeds(es []stats.Estimate) OverSeeds {
+	o := OverSeeds{Low: math.Inf(1), High: math.Inf(-1)}
+	for _, e := range es {
+		o.Mean, o.Low, o.High = o.Mean+e.Value/float64(len(es)), min(o.Low, e.Value), max(o.High, e.Value)
+		switch {
+		case e.High < 0:
+			o.Better++
+		case e.Low > 0:
+			o.Worse++
+		}
+	}
+	return o
+}
+
+// verdict is "better" or "worse" where every seed says so by itself, else "~".
+func (o OverSeeds) verdict(seeds int) string {
+	switch seeds {
+	case o.Better:
+		return "better"
+	case o.Worse:
+		return "worse"
+	}
+	return "~"
 }
 
 // RunSweep walks all runs of a sweep in out, one folder a run; what is finished is skipped, so a broken sweep goes on.
@@ -327,28 +381,13 @@ func (s *SweepFile) collect(runs []sweptRun, states []string, out string) (*Swee
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
 		}
-		r := SweptRun{Name: c.name, Set: c.set, State: states[i]}
+		r := SweptRun{Name: c.name, Row: c.row, Set: c.set, State: states[i], recipe: c.recipe, scores: scores}
 		own := make([]float64, len(scores))
 		for k, x := range scores {
 			own[k], r.Steps = x.Base, x.Step
 		}
 		r.Groups = groupChanges(scores, own)
-		roles := (&Flow{Recipe: c.recipe}).languageRoles()
-		var target, retained []stats.Estimate
-		for _, g := range languagesOf(r.Groups) {
-			guard := c.recipe.Train.Guard
-			switch {
-			case roles[g.Group] == "target":
-				target = append(target, g.Change)
-			case guard == nil:
-				retained = append(retained, g.Change)
-			default:
-				if _, ok := guard.Retain[g.Group]; ok {
-					retained = append(retained, g.Change)
-				}
-			}
-		}
-		r.Target, r.Retained = stats.MeanOf(target), stats.MeanOf(retained)
+		r.Target, r.Retained = sides(c.recipe, r.Groups)
 		r.Seconds = trainedSeconds(dir)
 		res.Runs = append(res.Runs, r)
 	}
@@ -370,11 +409,34 @@ func (s *SweepFile) collect(runs []sweptRun, states []string, out string) (*Swee
 		Title: "Sweep " + s.Name, Note: s.Note, Drawings: []web.Drawing{{Title: plot.Title, SVG: plot.SVG("pareto")}},
 		Tables: []web.Table{res.table()}, Version: run.Version(), Notes: []string{"Changes are of bits per byte on held-out text against each run's own base, relative, paired by document, 95 % intervals; negative is better"},
 	}
+	if t, ok := res.seedTable(); ok {
+		page.Tables = append([]web.Table{t}, page.Tables...)
+	}
 	html, err := page.HTML()
 	if err != nil {
 		return nil, err
 	}
 	return res, atomicfile.WriteFile(filepath.Join(out, "index.html"), html)
+}
+
+// sides are the means over the target languages and over those that are to be retained: those that the guard names, or all others.
+func sides(r *recipe.Recipe, groups []GroupChange) (target, retained stats.Estimate) {
+	roles := (&Flow{Recipe: r}).languageRoles()
+	var gained, kept []stats.Estimate
+	for _, g := range languagesOf(groups) {
+		guard := r.Train.Guard
+		switch {
+		case roles[g.Group] == "target":
+			gained = append(gained, g.Change)
+		case guard == nil:
+			kept = append(kept, g.Change)
+		default:
+			if _, ok := guard.Retain[g.Group]; ok {
+				kept = append(kept, g.Change)
+			}
+		}
+	}
+	return stats.MeanOf(gained), stats.MeanOf(kept)
 }
 
 // trainedSeconds is how long the steps of a run took, over all its calls.
@@ -406,56 +468,58 @@ func (r *SweepResult) front() {
 	}
 }
 
-// seeds puts runs together that differ in their seed alone.
+// seeds puts runs together that differ in their seed alone, and sets the rows against the first one, seed by seed.
 func (r *SweepResult) seeds() {
 	var order []string
-	groups := map[string][]SweptRun{}
+	rows := map[string][]SweptRun{}
 	for _, x := range r.Runs {
 		if _, ok := x.Set["seed"]; !ok {
 			return
 		}
-		key := describeSet(x.Set, "seed")
-		if groups[key] == nil {
-			order = append(order, key)
+		if rows[x.Row] == nil {
+			order = append(order, x.Row)
 		}
-		groups[key] = append(groups[key], x)
+		rows[x.Row] = append(rows[x.Row], x)
 	}
-	for _, key := range order {
-		g := groups[key]
-		rest := map[string]any{}
-		for k, v := range g[0].Set {
-			if k != "seed" {
-				rest[k] = v
+	for i, name := range order {
+		set := maps.Clone(rows[name][0].Set)
+		delete(set, "seed")
+		g := SweptGroup{Name: cmp.Or(name, "all"), Set: set, Seeds: len(rows[name])}
+		var target, retained, targetAgainst, retainedAgainst []stats.Estimate
+		for _, x := range rows[name] {
+			target, retained = append(target, x.Target), append(retained, x.Retained)
+			k := slices.IndexFunc(rows[order[0]], func(f SweptRun) bool { return fmt.Sprint(f.Set["seed"]) == fmt.Sprint(x.Set["seed"]) })
+			if i > 0 && k >= 0 {
+				t, k := sides(x.recipe, groupChanges(x.scores, matched(rows[order[0]][k].scores, x.scores)))
+				targetAgainst, retainedAgainst = append(targetAgainst, t), append(retainedAgainst, k)
 			}
 		}
-		over := func(of func(SweptRun) float64) [3]float64 {
-			sum, low, high := 0.0, math.Inf(1), math.Inf(-1)
-			for _, x := range g {
-				v := of(x)
-				sum, low, high = sum+v, min(low, v), max(high, v)
-			}
-			return [3]float64{sum / float64(len(g)), low, high}
+		g.Target, g.Retained = overSeeds(target), overSeeds(retained)
+		if len(targetAgainst) == g.Seeds {
+			t, k := overSeeds(targetAgainst), overSeeds(retainedAgainst)
+			g.Against, g.TargetAgainst, g.RetainedAgainst = cmp.Or(order[0], "all"), &t, &k
 		}
-		r.Seeds = append(r.Seeds, SweptGroup{
-			Set: rest, Seeds: len(g), Target: over(func(x SweptRun) float64 { return x.Target.Value }), Retained: over(func(x SweptRun) float64 { return x.Retained.Value }),
-		})
+		r.Seeds = append(r.Seeds, g)
 	}
 }
 
-func describeSet(set map[string]any, without string) string {
-	var parts []string
-	for _, k := range sortedKeys(set) {
-		if k != without {
-			parts = append(parts, fmt.Sprintf("%s=%v", k, set[k]))
-		}
-	}
-	return strings.Join(parts, " ")
-}
-
-// plot draws what the target gains against what the retained languages lose.
+// plot draws what the target gains against what the retained languages lose: a mark a row, with the reach of its seeds, or
+// a mark a run with the interval over documents where there are no seeds.
 func (r *SweepResult) plot() web.Scatter {
-	s := web.Scatter{Title: r.Name + ": target gain against retention", X: "target languages: change of bits per byte, %", Y: "retained: change, %", Groups: []web.ScatterGroup{{Name: "on the front"}, {Name: "others"}}}
-	for _, x := range r.Runs {
+	s := web.Scatter{
+		Title: r.Name + ": target gain against retention", X: "target: change of bits per byte against the base, % (better to the left)", Y: "retained: change, % (better below)",
+		Note: "whiskers: 95 % intervals over documents", Groups: []web.ScatterGroup{{Name: "on the front: nothing beats it on both sides"}, {Name: "others"}},
+	}
+	runs := r.Runs
+	if len(r.Seeds) > 0 && r.Seeds[0].Seeds > 1 {
+		runs, s.Note = nil, fmt.Sprintf("mean of %d seeds; whiskers: lowest and highest seed", r.Seeds[0].Seeds)
+		for _, g := range r.Seeds {
+			over := func(o OverSeeds) stats.Estimate { return stats.Estimate{Value: o.Mean, Low: o.Low, High: o.High} }
+			runs = append(runs, SweptRun{Name: g.Name, Target: over(g.Target), Retained: over(g.Retained)})
+		}
+		(&SweepResult{Runs: runs}).front()
+	}
+	for _, x := range runs {
 		if math.IsNaN(x.Target.Value) || math.IsNaN(x.Retained.Value) {
 			continue
 		}
@@ -498,11 +562,36 @@ func (r *SweepResult) Markdown(w io.Writer) {
 	for _, row := range t.Rows {
 		fmt.Fprintf(w, "| %s |\n", strings.Join(row, " | "))
 	}
-	if len(r.Seeds) > 0 && r.Seeds[0].Seeds > 1 {
-		fmt.Fprintf(w, "\n| setting | seeds | target, mean [lowest, highest] | retained |\n|---|---|---|---|\n")
-		for _, g := range r.Seeds {
-			fmt.Fprintf(w, "| %s | %d | %+.2f %% [%+.2f, %+.2f] | %+.2f %% [%+.2f, %+.2f] |\n", describeSet(g.Set, ""), g.Seeds,
-				100*g.Target[0], 100*g.Target[1], 100*g.Target[2], 100*g.Retained[0], 100*g.Retained[1], 100*g.Retained[2])
+	if t, ok := r.seedTable(); ok {
+		fmt.Fprintf(w, "\n%s\n\n| %s |\n|%s\n", t.Caption, strings.Join(t.Head, " | "), strings.Repeat("---|", len(t.Head)))
+		for _, row := range t.Rows {
+			fmt.Fprintf(w, "| %s |\n", strings.Join(row, " | "))
 		}
 	}
+}
+
+// seedTable is a line a row: mean over seeds, lowest and highest, and in how many seeds the change is resolved.
+func (r *SweepResult) seedTable() (web.Table, bool) {
+	if len(r.Seeds) == 0 || r.Seeds[0].Seeds < 2 {
+		return web.Table{}, false
+	}
+	first := r.Seeds[0].Name
+	t := web.Table{
+		Caption: "Over seeds: mean [lowest, highest]; better or worse where the interval of every seed, over documents, says so by itself, else in how many of the seeds it does",
+		Head:    []string{"row", "seeds", "target", "retained", "target against " + first, "retained against " + first},
+	}
+	for _, g := range r.Seeds {
+		show := func(o *OverSeeds) string {
+			if o == nil || math.IsNaN(o.Mean) {
+				return "–"
+			}
+			verdict := o.verdict(g.Seeds)
+			if verdict == "~" && o.Better+o.Worse > 0 {
+				verdict = fmt.Sprintf("~ (better in %d, worse in %d)", o.Better, o.Worse)
+			}
+			return fmt.Sprintf("%+.2f %% [%+.2f, %+.2f] %s", 100*o.Mean, 100*o.Low, 100*o.High, verdict)
+		}
+		t.Rows = append(t.Rows, []string{g.Name, fmt.Sprint(g.Seeds), show(&g.Target), show(&g.Retained), show(g.TargetAgainst), show(g.RetainedAgainst)})
+	}
+	return t, true
 }

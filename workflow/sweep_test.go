@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"ravn/stats"
+	"ravn/train"
 )
 
 const sweptRecipe = `
@@ -126,5 +128,78 @@ func TestStudyExpands(t *testing.T) {
 	want := map[string]int{"small": 5, "part1": 12, "part1-scratch": 2, "part2": 30, "part3": 6, "part4": 3}
 	if !maps.Equal(got, want) {
 		t.Errorf("runs %v, want %v", got, want)
+	}
+}
+
+// TestOverSeeds: three seeds, of which one is not resolved, by hand.
+func TestOverSeeds(t *testing.T) {
+	e := func(v, low, high float64) stats.Estimate { return stats.Estimate{Value: v, Low: low, High: high} }
+	o := overSeeds([]stats.Estimate{e(-0.03, -0.04, -0.02), e(-0.06, -0.07, -0.05), e(0, -0.01, 0.01)})
+	if want := (OverSeeds{Mean: -0.03, Low: -0.06, High: 0, Better: 2}); o != want || o.verdict(3) != "~" {
+		t.Errorf("got %+v, %s", o, o.verdict(3))
+	}
+	o = overSeeds([]stats.Estimate{e(0.03, 0.02, 0.04), e(0.01, 0.001, 0.02)})
+	if o.Worse != 2 || o.verdict(2) != "worse" {
+		t.Errorf("got %+v, %s", o, o.verdict(2))
+	}
+}
+
+// TestRowsOverSeeds: two rows of two seeds. Danish is the target; every document of row b has a tenth fewer bits in
+// Danish and twice as many in English as in row a under the same seed.
+func TestRowsOverSeeds(t *testing.T) {
+	s, err := readSweep(t, "name: s\nrecipe: r.yaml\nset: {data.sources: [{path: text, section: a, language: da, role: target}]}\nruns: [{name: a}, {name: b}]\ngrid: {seed: [1, 2]}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, err := s.expand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := SweepResult{Name: "s"}
+	for i, c := range runs {
+		x := SweptRun{Name: c.name, Row: c.row, Set: c.set, recipe: c.recipe}
+		for k, id := range []string{"x", "y", "z"} {
+			da, en := 100+float64(10*k)+float64(i%2), 200+float64(10*k)
+			if i >= 2 {
+				da, en = 0.9*da, 2*en
+			}
+			x.scores = append(x.scores, train.Scored{Language: "da", ID: id, Bytes: 100, Base: 200 + float64(20*k), Last: da}, train.Scored{Language: "en", ID: id, Bytes: 100, Base: 200 + float64(10*k), Last: en})
+		}
+		own := make([]float64, len(x.scores))
+		for k, d := range x.scores {
+			own[k] = d.Base
+		}
+		x.Target, x.Retained = sides(c.recipe, groupChanges(x.scores, own))
+		r.Runs = append(r.Runs, x)
+	}
+	r.front()
+	r.seeds()
+	if len(r.Seeds) != 2 || r.Seeds[0].Name != "a" || r.Seeds[1].Name != "b" || r.Seeds[1].Against != "a" || r.Seeds[0].TargetAgainst != nil {
+		t.Fatalf("rows %+v", r.Seeds)
+	}
+	near := func(name string, got, want float64) {
+		if math.Abs(got-want) > 1e-12 {
+			t.Errorf("%s: %g, want %g", name, got, want)
+		}
+	}
+	a, b := r.Seeds[0], r.Seeds[1]
+	// Row a, Danish: (100+110+120)/(200+220+240) − 1 = −1/2 under seed 1, 333/660 − 1 under seed 2.
+	near("a, Danish, lowest", a.Target.Low, -0.5)
+	near("a, Danish, highest", a.Target.High, 333./660-1)
+	near("a, English", a.Retained.Mean, 0)
+	near("b against a, Danish", b.TargetAgainst.Mean, -0.1)
+	near("b against a, English", b.RetainedAgainst.Mean, 1)
+	if b.TargetAgainst.Better != 2 || b.RetainedAgainst.Worse != 2 {
+		t.Errorf("b against a: %+v, %+v", b.TargetAgainst, b.RetainedAgainst)
+	}
+	var md strings.Builder
+	r.Markdown(&md)
+	for _, want := range []string{"| b | 2 | -54.80 % [-55.00, -54.59] better | +100.00 % [+100.00, +100.00] worse | -10.00 % [-10.00, -10.00] better | +100.00 % [+100.00, +100.00] worse |", "| a | 2 | -49.77 %"} {
+		if !strings.Contains(md.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, md.String())
+		}
+	}
+	if svg := string(r.plot().SVG("x")); !strings.Contains(svg, "mean of 2 seeds; whiskers: lowest and highest seed") || strings.Count(svg, "<circle") != 4 { // two rows, two keys
+		t.Errorf("the drawing: %s", svg)
 	}
 }
