@@ -28,9 +28,10 @@ type Plan struct {
 	Config   *model.Config    `json:"-"`
 	Phases   []PlannedPhase   `json:"phases"`
 	Sources  []PlannedSource  `json:"sources"`
-	Corpus   *PlannedCorpus   `json:"corpus,omitempty"`  // nil where the sources could not be read
-	Mixture  []PlannedSection `json:"mixture,omitempty"` // what each section's part of the training would be
-	Rights   *rights.Decision `json:"rights,omitempty"`  // nil where the sources could not be read
+	Corpus   *PlannedCorpus   `json:"corpus,omitempty"`   // nil where the sources could not be read
+	Mixture  []PlannedSection `json:"mixture,omitempty"`  // what each section's part of the training would be
+	Rights   *rights.Decision `json:"rights,omitempty"`   // nil where the sources could not be read
+	LeftOut  []rights.Finding `json:"left_out,omitempty"` // text that data.rights: drop removes, and why
 	Warnings []string         `json:"warnings,omitempty"`
 }
 
@@ -92,7 +93,7 @@ type PlannedSource struct {
 // PlannedCorpus is what the corpus stage takes at most, roughly.
 type PlannedCorpus struct {
 	MemoryBytes int64 `json:"memory_bytes"` // data.memory_mb, what is kept of each document, and the program itself
-	WorkBytes   int64 `json:"work_bytes"`   // of disk while it works: examined texts, facts, signatures and what is sorted
+	WorkBytes   int64 `json:"work_bytes"`   // of disk while it works: examined texts, facts, signatures, what is sorted, and the corpus that is being written
 	OutBytes    int64 `json:"out_bytes"`    // of disk that the corpus takes afterwards
 }
 
@@ -122,6 +123,7 @@ func planCorpus(d *recipe.Data, documents, bytes int64) (*PlannedCorpus, error) 
 		p.WorkBytes += bytes / line * (8 + 2*record)
 	}
 	p.OutBytes = bytes*2/5 + facts/4*documents
+	p.WorkBytes += p.OutBytes // the work folder goes when the corpus is whole
 	return p, nil
 }
 
@@ -319,11 +321,20 @@ func (p *Plan) readSources(flow *Flow) error {
 		}
 	}
 	if r.Data.Rights == "drop" {
-		texts = slices.DeleteFunc(texts, func(t plannedText) bool { return !rights.Gate([]rights.Use{t.use}, flow.policy()).Allowed })
+		texts = slices.DeleteFunc(texts, func(t plannedText) bool {
+			d := rights.Gate([]rights.Use{t.use}, flow.policy())
+			if !d.Allowed {
+				p.LeftOut = append(p.LeftOut, d.Findings...)
+			}
+			return !d.Allowed
+		})
 	}
 	all, err := p.spread(r, texts)
 	if err != nil {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("the gate was not asked: %v", err))
+		for _, f := range p.LeftOut {
+			p.Warnings = append(p.Warnings, fmt.Sprintf("%s is left out (data.rights: drop): %s: %s", f.Section, f.Verdict, f.Reason))
+		}
 		return nil
 	}
 	for i := range p.Mixture {
@@ -418,6 +429,7 @@ func (p *Plan) Write(w io.Writer) {
 		writeMixture(w, p.Mixture)
 		fmt.Fprintln(w)
 		writeDecision(w, *p.Rights)
+		writeLeftOut(w, p.LeftOut)
 	}
 	for _, warning := range p.Warnings {
 		fmt.Fprintf(w, "\nwarning: %s\n", warning)

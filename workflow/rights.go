@@ -111,6 +111,7 @@ type RightsCheck struct {
 	Register string           `json:"register,omitempty"` // hash of its files
 	Sections []PlannedSection `json:"sections"`
 	Decision rights.Decision  `json:"decision"`
+	LeftOut  []rights.Finding `json:"left_out,omitempty"` // text that data.rights: drop removes, and why
 	Warnings []string         `json:"warnings,omitempty"`
 }
 
@@ -144,7 +145,7 @@ func CheckRights(r *recipe.Recipe, o RightsOptions) (*RightsCheck, error) {
 		}
 		return nil, fmt.Errorf("workflow: %s cannot be judged: %s", r.File(), joinLines(p.Warnings))
 	}
-	c := &RightsCheck{Recipe: r.Name, Policy: flow.policy(), Sections: p.Mixture, Decision: *p.Rights, Warnings: p.Warnings}
+	c := &RightsCheck{Recipe: r.Name, Policy: flow.policy(), Sections: p.Mixture, Decision: *p.Rights, LeftOut: p.LeftOut, Warnings: p.Warnings}
 	if reg, err := flow.register(); err == nil && reg != nil {
 		c.Register = reg.Hash()
 	}
@@ -173,11 +174,19 @@ func (c *RightsCheck) Write(w io.Writer) {
 	writeMixture(w, c.Sections)
 	fmt.Fprintln(w)
 	writeDecision(w, c.Decision)
+	writeLeftOut(w, c.LeftOut)
 	for _, a := range c.Decision.Attribution {
 		fmt.Fprintf(w, "  to be named: %s\n", a)
 	}
 	for _, warning := range c.Warnings {
 		fmt.Fprintf(w, "\nwarning: %s\n", warning)
+	}
+}
+
+// writeLeftOut prints what is removed before training.
+func writeLeftOut(w io.Writer, list []rights.Finding) {
+	for _, f := range list {
+		fmt.Fprintf(w, "  left out  %-20s %-34s %s bytes, %s: %s\n", f.Section, cmp.Or(f.License, "unknown"), count(f.Bytes), f.Verdict, f.Reason)
 	}
 }
 

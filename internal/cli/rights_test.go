@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"ravn/rights/register"
+	"ravn/rights"
 	"ravn/workflow"
 )
 
@@ -145,6 +146,9 @@ func TestRightsCheckShares(t *testing.T) {
 		if want := 0.375 * bytes / all; f.Section == "da-opskrifter" && (f.Share-want > 1e-3 || want-f.Share > 1e-3) {
 			t.Errorf("da-opskrifter has share %g, want %g", f.Share, want)
 		}
+	}
+	if len(x.LeftOut) != 1 || x.LeftOut[0].Section != "da-arkiv" || x.LeftOut[0].Verdict == rights.Allowed || x.LeftOut[0].Reason == "" {
+		t.Errorf("left out: %+v", x.LeftOut)
 	}
 	if len(x.Decision.Attribution) == 0 || !strings.HasPrefix(x.Decision.Attribution[len(x.Decision.Attribution)-1], "the cooks, ") {
 		t.Errorf("attribution %q", x.Decision.Attribution)
