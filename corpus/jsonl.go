@@ -183,7 +183,7 @@ func (s *Section) parse(where, path string, number int, line []byte) (*Document,
 	case !hasText:
 		return nil, s.problem(path, number, -1, `no "text"`, `add "text", or remove the line`)
 	case d.ID == "":
-		return nil, s.problem(path, number, -1, `no "id"`, `add "id", different in every line`)
+		return nil, s.problem(path, number, -1, `no "id"`, `add "id", different in every line: jq -c '.id = (input_line_number | tostring)'`)
 	}
 	return d, nil
 }

@@ -27,7 +27,7 @@ func TestBadInput(t *testing.T) {
 		{"number as text", jsonl(`{"id":"1","text":17}`), corpus.OpenOptions{}, `DIR/x.jsonl:2: "text" is a number, not a string`},
 		{"list as text", jsonl(`{"id":"1","text":["a"]}`), corpus.OpenOptions{}, `"text" is a array, not a string`},
 		{"Text for text", jsonl(`{"id":"1","Text":"a"}`), corpus.OpenOptions{}, `DIR/x.jsonl:2: no "text"`},
-		{"no id", jsonl(`{"text":"a"}`), corpus.OpenOptions{}, `DIR/x.jsonl:2: no "id"` + "\n        (add \"id\", different in every line)"},
+		{"no id", jsonl(`{"text":"a"}`), corpus.OpenOptions{}, `DIR/x.jsonl:2: no "id"` + "\n        (add \"id\", different in every line: jq -c '.id = (input_line_number | tostring)')"},
 		{"empty id", jsonl(`{"id":"","text":"a"}`), corpus.OpenOptions{}, `DIR/x.jsonl:2: no "id"`},
 		{"id is an object", jsonl(`{"id":{},"text":"a"}`), corpus.OpenOptions{}, `"id" is a object, not a string`},
 		{"same id twice", jsonl(`{"id":"0","text":"a"}`), corpus.OpenOptions{}, `DIR/x.jsonl:2: id "0" was already used at DIR/x.jsonl:1`},

@@ -91,7 +91,7 @@ func (s *Section) decode(d *Document, data []byte, line int) (string, error) {
 	}
 	if !s.repair {
 		return "", s.problem(d.File, line, int64(first), fmt.Sprintf("byte 0x%02X is not UTF-8, nor are %d more", data[first], bad-1),
-			"convert it: iconv -f WINDOWS-1252 -t UTF-8; or let Repair read such bytes as Windows-1252")
+			"convert it: iconv -f WINDOWS-1252 -t UTF-8; or read such bytes as Windows-1252: repair: true, --repair")
 	}
 	d.Notes = append(d.Notes, fmt.Sprintf("%d bytes that are not UTF-8 read as Windows-1252, the first at byte %d", bad, first))
 	return out.String(), nil

@@ -201,7 +201,7 @@ func (b *builder) addSections(corpora []*corpus.Corpus) error {
 	for _, c := range corpora {
 		for _, s := range c.Sections {
 			if was, ok := seen[s.Name]; ok {
-				return fmt.Errorf("pipeline: section %q is in %s and in %s\n        (give one another name when opening it)", s.Name, was, c.Path)
+				return fmt.Errorf("pipeline: section %q is in %s and in %s\n        (give one of them another name: section: in the recipe)", s.Name, was, c.Path)
 			}
 			seen[s.Name] = c.Path
 			if err := checkName(s.Name); err != nil {
@@ -226,7 +226,7 @@ func checkName(name string) error {
 		ok = ok && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("._-+", r))
 	}
 	if !ok {
-		return fmt.Errorf("pipeline: section name %q cannot be a file name\n        (use letters, digits and . _ - + when opening it)", name)
+		return fmt.Errorf("pipeline: section name %q cannot be a file name\n        (name it with section: in the recipe, or --section; of letters, digits and . _ - +)", name)
 	}
 	return nil
 }

@@ -151,10 +151,21 @@ func judge(u Use, p Policy) (Finding, License) {
 	if !known {
 		return stop(Held, fmt.Sprintf("licence %q is not in the register", shorten(u.License)))
 	}
+	if why := unseen(l); why != "" && !u.Base {
+		return stop(Held, why)
+	}
 	if u.Base && l.Class == AgreementClass {
 		return stop(Held, "the base model is under an agreement (a person must read what it says about models made from it)")
 	}
 	return stop(judgeClass(l, p))
+}
+
+// unseen says why a licence that only names an agreement does not count, or nothing: its dates and permits are unknown.
+func unseen(l License) string {
+	if name, ok := strings.CutPrefix(l.ID, "LicenseRef-Agreement-"); ok {
+		return fmt.Sprintf("no register says what agreement %s permits, and until when (add the agreement to one, rights: in the recipe)", name)
+	}
+	return ""
 }
 
 // judgeClass is the verdict on text under a licence that is known and not in doubt.
@@ -183,6 +194,11 @@ func contradictions(u Use) []string {
 			continue
 		}
 		id := Claimed(c)
+		for old := range seen { // "where: what" of words that are no licence that is known
+			if strings.HasSuffix(id, ": "+old) {
+				id = old
+			}
+		}
 		if old, ok := seen[id]; !ok || len(c) > len(old) {
 			seen[id] = c
 		}

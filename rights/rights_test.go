@@ -111,6 +111,8 @@ func TestGate(t *testing.T) {
 		{"reserved", []Use{use("adl", "CC0-1.0", 900), use("news", "LicenseRef-All-Rights-Reserved", 100)}, allow, "", "1 documents forbidden, 0 held", "all rights reserved", Forbidden},
 		{"unknown", []Use{use("adl", "CC0-1.0", 900), use("hest", "forum terms", 100)}, allow, "", "0 documents forbidden, 1 held", `"forum terms" is not in the register`, Held},
 		{"none", []Use{use("adl", " ", 900)}, allow, "", "9 held", "no licence is given", Held},
+		{"unknown words in two places are one claim", []Use{use("x", "Foo-1.0", 100, "jsonl license field: Foo-1.0")}, allow, "", "1 held", `licence "Foo-1.0" is not in the register`, Held},
+		{"an agreement that no register has", []Use{use("x", "LicenseRef-Agreement-dbc-1", 100)}, allow, "", "1 held", "no register says what agreement dbc-1 permits", Held},
 		{"contradiction", []Use{use("wiki", "CC0-1.0", 100, "README.md: CC-BY-SA 4.0", "LICENSE file: CC0 1.0 Universal")}, allow, "", "1 held", "LICENSE file: CC0 1.0 Universal; README.md: CC-BY-SA 4.0", Held},
 		{"claims that agree", []Use{use("adl", "CC0-1.0", 100, "README.md: cc0", "LICENSE file: Creative Commons Legal Code CC0 1.0 Universal", "CC0-1.0 (blog, 2024)")}, allow, "Apache-2.0", "", "public domain", Allowed},
 		{"a claim nobody knows", []Use{use("ft", "CC0-1.0", 100, "blog: not standard")}, allow, "", "1 held", "blog: not standard", Held},

@@ -141,6 +141,8 @@ func judgeTerms(f Finding, u Use, p Policy) (Finding, License) {
 		f.Verdict, f.Reason, f.Class = Held, fmt.Sprintf("licence %q is not one that ravn knows", shorten(t.License)), Unknown
 	case t.Agreement != nil:
 		f.Verdict, f.Reason = t.Agreement.Judge(p)
+	case unseen(l) != "":
+		f.Verdict, f.Reason = Held, unseen(l)
 	default:
 		f.Verdict, f.Reason = judgeClass(l, p)
 	}

@@ -82,3 +82,15 @@ func TestTermsFailClosed(t *testing.T) {
 		t.Errorf("a date in another form: %+v", d)
 	}
 }
+
+// A claim that names an agreement is not the agreement: without its text nobody knows what it permits and until when.
+func TestNamedAgreementIsHeld(t *testing.T) {
+	u := Use{Section: "x", Documents: 1, Tokens: 1, Terms: &Terms{Source: "x", License: "LicenseRef-Agreement-dbc-1"}}
+	if d := Gate([]Use{u}, Policy{Date: "2026-11-25"}); d.Allowed || d.Findings[0].Verdict != Held || !strings.Contains(d.Findings[0].Reason, "agreement dbc-1") {
+		t.Errorf("%+v", d)
+	}
+	u.Terms.Agreement = &Agreement{ID: "dbc-1", Kind: "written", Permits: Permits{Store: true, Process: true, Train: true, PublishWeights: true, Commercial: true}}
+	if d := Gate([]Use{u}, Policy{Date: "2026-11-25"}); !d.Allowed {
+		t.Errorf("%+v", d)
+	}
+}
