@@ -90,8 +90,8 @@ func readAll(t *testing.T, run, phase string, steps int) (rows []shard.DocumentR
 			if err != nil {
 				t.Fatal(err)
 			}
-			if index[16] != 8 { // behind the magic word and the version: Megatron's code of uint16
-				t.Fatalf("%s: number format %d", r.Section, index[16])
+			if index[17] != 8 { // behind the magic word (9 bytes) and the version (8): Megatron's code of uint16
+				t.Fatalf("%s: number format %d", r.Section, index[17])
 			}
 			if bins[r.Section], err = os.ReadFile(filepath.Join(run, "shards", r.Section+".bin")); err != nil {
 				t.Fatal(err)

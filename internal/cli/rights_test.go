@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"ravn/rights/register"
 	"ravn/rights"
+	"ravn/rights/register"
 	"ravn/workflow"
 )
 
