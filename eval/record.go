@@ -112,11 +112,30 @@ type Provenance struct {
 	Shots       ShotUse  `json:"shots"`
 	Answers     Answers  `json:"answers"`
 
+	Base          *Base                     `json:"base,omitempty"`          // the model it was compared with; nil: none
 	EarlyStop     *EarlyStop                `json:"early_stop,omitempty"`    // nil: all draws were asked
 	Contamination *Contamination            `json:"contamination,omitempty"` // nil: not checked
 	Estimates     map[string]stats.Estimate `json:"estimates"`               // by metric, "METRIC/clean" or "METRIC/source=NAME"
 	Predictions   string                    `json:"predictions,omitempty"`   // file with the answer to each item
 	Warnings      []string                  `json:"warnings,omitempty"`
+}
+
+// Base is the model that a model was continued from, with which it was compared on the same items.
+type Base struct {
+	Model       string                    `json:"model"`
+	ModelHash   string                    `json:"model_hash,omitempty"`
+	Differences map[string]stats.Estimate `json:"differences"` // this model minus base, paired; named as Estimates are
+}
+
+// Difference is that of a metric; nil where there is none.
+func (b *Base) Difference(metric string) *stats.Estimate {
+	if b == nil {
+		return nil
+	}
+	if d, ok := b.Differences[metric]; ok {
+		return &d
+	}
+	return nil
 }
 
 // EarlyStop says that an evaluation ended when a comparison was resolved.

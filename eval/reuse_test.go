@@ -1,6 +1,7 @@
 package eval_test
 
 import (
+	"flag"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -70,38 +71,58 @@ func TestPromptTokensOfScaLA(t *testing.T) {
 	}
 }
 
-// BenchmarkScaLA asks a decoder of 512 width and 8 layers with 32,000 pieces, TinyLlama's kind in small: 96 items of
-// scala-da under one draw, which share nearly as much as 2,048 under ten do.
+var (
+	scalaModel = flag.String("scala-model", "", "BenchmarkScaLA: a Hugging Face folder or GGUF file in place of a small decoder of random weights")
+	scalaCount = flag.Int("scala-items", 96, "BenchmarkScaLA: items asked, under one draw")
+)
+
+// BenchmarkScaLA asks a decoder of 512 width and 8 layers with 32,000 pieces, TinyLlama's kind in small, or the model that
+// -scala-model names: 96 items of scala-da under one draw, which share nearly as much as 2,048 under ten do.
 func BenchmarkScaLA(b *testing.B) {
 	d, tok := scalaDa(b)
-	w := model.Init(&model.Config{
-		ModelType: "llama", VocabSize: tok.Size(), HiddenSize: 512, IntermediateSize: 1408, NumHiddenLayers: 8, NumAttentionHeads: 8, NumKeyValueHeads: 4,
-		HeadDim: 64, HiddenAct: "silu", MaxPositionEmbeddings: 2048, RMSNormEps: 1e-5, RopeTheta: 10000, InitializerRange: 0.02,
-	}, 1)
+	open := func() (*eval.Local, func() error) {
+		if *scalaModel != "" {
+			l, err := eval.OpenLocal(*scalaModel, eval.LocalOptions{Threads: 2})
+			if err != nil {
+				b.Fatal(err)
+			}
+			return l, l.Close
+		}
+		w := model.Init(&model.Config{
+			ModelType: "llama", VocabSize: tok.Size(), HiddenSize: 512, IntermediateSize: 1408, NumHiddenLayers: 8, NumAttentionHeads: 8, NumKeyValueHeads: 4,
+			HeadDim: 64, HiddenAct: "silu", MaxPositionEmbeddings: 2048, RMSNormEps: 1e-5, RopeTheta: 10000, InitializerRange: 0.02,
+		}, 1)
+		e, err := cpu.New(w, cpu.Options{Threads: 2, Inference: true})
+		if err != nil {
+			b.Fatal(err)
+		}
+		l, err := eval.NewLocal(eval.EngineOf(e.NewSession), tok, eval.Info{Name: "small", VocabSize: tok.Size(), MaxTokens: 2048}, eval.LocalOptions{Threads: 2})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return l, e.Close
+	}
 	for _, c := range []struct {
 		name   string
 		forget bool
 	}{{"reuse", false}, {"anew", true}} {
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {
-				e, err := cpu.New(w, cpu.Options{Threads: 2, Inference: true})
-				if err != nil {
-					b.Fatal(err)
-				}
-				l, err := eval.NewLocal(eval.EngineOf(e.NewSession), tok, eval.Info{Name: "small", VocabSize: tok.Size(), MaxTokens: 2048}, eval.LocalOptions{Threads: 2})
-				if err != nil {
-					b.Fatal(err)
-				}
+				b.StopTimer()
+				l, end := open()
 				if c.forget {
 					l.Forget()
 				}
-				if _, err := task.Evaluate(b.Context(), l, d, task.Options{Limit: 96, Iterations: 1}); err != nil {
+				b.StartTimer()
+				if _, err := task.Evaluate(b.Context(), l, d, task.Options{Limit: *scalaCount, Iterations: 1}); err != nil {
 					b.Fatal(err)
 				}
 				sent, computed := l.PromptTokens()
 				b.ReportMetric(float64(sent), "sent")
 				b.ReportMetric(float64(computed), "computed")
-				e.Close()
+				if err := end(); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}

@@ -55,8 +55,9 @@ var taskOrder = []string{
 
 // Options say what table to make.
 type Options struct {
-	Compatible bool       // as ScandEval's leaderboard of January 2024
-	Published  *Published // shown below the table; nil: nothing
+	Compatible bool              // as ScandEval's leaderboard of January 2024
+	Published  *Published        // shown below the table; nil: nothing
+	Bases      map[string]string // of models whose records do not name the one that they were continued from
 }
 
 // Table is a leaderboard.
@@ -91,7 +92,10 @@ type Row struct {
 	Ranks   *RankScores      `json:"rank_scores,omitempty"` // nil where a data set or the raw scores are missing
 	Scores  []Score          `json:"scores"`                // by data set, in the order of Table.Sets
 	Bits    []Score          `json:"bits,omitempty"`        // bits per byte by language and source
+	Against *Against         `json:"against,omitempty"`     // the model that it was continued from; nil: not known
 	key     string
+	model   string // without the way of asking
+	base    string
 }
 
 // Cell is an average over languages or tasks.
@@ -117,6 +121,8 @@ type Score struct {
 	Warnings []string       `json:"warnings,omitempty"`
 	Notes    []int          `json:"notes,omitempty"`
 	raw      []float64      // of each iteration
+
+	difference *stats.Estimate // from the base, paired; nil: none
 }
 
 // Build makes a table of records.
@@ -134,6 +140,9 @@ func Build(records []eval.Record, o Options) (*Table, error) {
 	}
 	t.rank()
 	t.rankScores()
+	if err := t.against(o.Bases); err != nil {
+		return nil, err
+	}
 	t.notes()
 	return t, nil
 }
@@ -165,7 +174,7 @@ func (t *Table) collect(records []eval.Record) error {
 		if !ok {
 			at = len(t.Rows)
 			rows[key] = at
-			t.Rows = append(t.Rows, Row{Model: name, Params: r.NumModelParameters, Columns: map[string]*Cell{}, Tasks: map[string]*Cell{}, key: key})
+			t.Rows = append(t.Rows, Row{Model: name, Params: r.NumModelParameters, Columns: map[string]*Cell{}, Tasks: map[string]*Cell{}, key: key, model: r.Model})
 		}
 		row := &t.Rows[at]
 		row.describe(r)
@@ -244,6 +253,9 @@ func (row *Row) describe(r *eval.Record) {
 	mark("zero-shot", !r.FewShot && r.Generative && r.Task != bitsPerByte)
 	mark("val", r.ValidationSplit)
 	if p := r.Ravn; p != nil {
+		if p.Base != nil {
+			row.base = p.Base.Model
+		}
 		mark("contaminated", p.Contamination.Share() > 0)
 		mark("partial", partial(p))
 	}
@@ -330,6 +342,7 @@ func (t *Table) score(r *eval.Record) (Score, error) {
 		if e, ok := r.Ravn.Estimates[s.Metric]; ok {
 			s.Estimate = e
 		}
+		s.difference = r.Ravn.Base.Difference(s.Metric)
 	}
 	return s, nil
 }
@@ -356,13 +369,13 @@ func bits(r *eval.Record) []Score {
 	}
 	slices.Sort(parts)
 	if r.Ravn.Primary == bitsPerCharacter {
-		s := Score{Set: Set{Name: r.Dataset, Task: r.Task, Language: Language(r.DatasetLanguages), Metric: bitsPerCharacter}, Part: "bits a character", Estimate: r.Ravn.Estimates[bitsPerCharacter], Warnings: r.Ravn.Warnings}
+		s := Score{Set: Set{Name: r.Dataset, Task: r.Task, Language: Language(r.DatasetLanguages), Metric: bitsPerCharacter}, Part: "bits a character", Estimate: r.Ravn.Estimates[bitsPerCharacter], Warnings: r.Ravn.Warnings, difference: r.Ravn.Base.Difference(bitsPerCharacter)}
 		s.Radius, s.Seen, s.Checked = eval.Score(s.Estimate.Radius()), r.Ravn.Contamination.Share(), r.Ravn.Contamination != nil
 		return []Score{s}
 	}
 	var out []Score
 	for _, part := range parts {
-		s := Score{Set: Set{Name: r.Dataset, Task: r.Task, Metric: "bpb"}, Part: part, Estimate: r.Ravn.Estimates["bpb/"+part], Warnings: r.Ravn.Warnings}
+		s := Score{Set: Set{Name: r.Dataset, Task: r.Task, Metric: "bpb"}, Part: part, Estimate: r.Ravn.Estimates["bpb/"+part], Warnings: r.Ravn.Warnings, difference: r.Ravn.Base.Difference("bpb/" + part)}
 		s.Radius, s.Seen, s.Checked = eval.Score(s.Estimate.Radius()), r.Ravn.Contamination.Share(), r.Ravn.Contamination != nil
 		if code, ok := strings.CutPrefix(part, "language="); ok {
 			s.Language = Language([]string{code})

@@ -37,6 +37,9 @@ func (t *Table) notes() {
 	} else {
 		t.note("± is half a 95 %% interval, propagated from the data sets as independent. Rank ~ is not told apart from the rank above it (unpaired; a paired comparison of two models says more).")
 	}
+	if t.Compared() {
+		t.note("▼ is told apart from its base as worse: averages each by itself, data sets and texts adjusted for their number (Holm). Differences of averages are over the data sets that both have.")
+	}
 	for _, language := range t.Languages {
 		tasks, byTask := t.setsOf(language)
 		if len(tasks) == 0 {

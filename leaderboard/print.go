@@ -8,11 +8,16 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"ravn/eval"
 )
 
-// Markdown writes the table, the scores it is made of, bits per byte, published rows and footnotes.
+// Markdown writes what is worse than its base, the table, the scores it is made of, bits per byte, published rows and footnotes.
 func (t *Table) Markdown() string {
 	var b strings.Builder
+	for _, w := range t.Warnings() {
+		fmt.Fprintf(&b, "> ▼ **%s**\n\n", w)
+	}
 	t.mainTable(&b)
 	if len(t.Sets) > 0 {
 		b.WriteString("\nData sets: score, 95 % interval, items\n\n")
@@ -28,8 +33,13 @@ func (t *Table) Markdown() string {
 
 func (t *Table) mainTable(b *strings.Builder) {
 	columns := append([]string{Overall}, t.Languages...)
-	line(b, append([]string{"Rank", "Model"}, columns...)...)
-	rule(b, 2, len(columns))
+	head := append([]string{"Rank", "Model"}, columns...)
+	base := t.Compared()
+	if base {
+		head = append(head, "Overall − its base")
+	}
+	line(b, head...)
+	rule(b, 2, len(head)-2)
 	for i := range t.Rows {
 		row := &t.Rows[i]
 		if len(row.Scores) == 0 {
@@ -38,6 +48,9 @@ func (t *Table) mainTable(b *strings.Builder) {
 		cells := []string{row.Rank, row.Model}
 		for _, column := range columns {
 			cells = append(cells, t.cell(row, column))
+		}
+		if base {
+			cells = append(cells, row.Against.overall())
 		}
 		line(b, cells...)
 	}
@@ -53,10 +66,21 @@ func (t *Table) mainTable(b *strings.Builder) {
 		cells := []string{"–", name}
 		for _, column := range columns {
 			if c, ok := row.Column(column); ok {
-				cells = append(cells, plusMinus(c[0], c[1]))
+				cell := plusMinus(c[0], c[1])
+				if _, worse, ok := t.Published.Against(row, column); ok && worse {
+					cell += " ▼"
+				}
+				cells = append(cells, cell)
 			} else {
 				cells = append(cells, "–")
 			}
+		}
+		if d, worse, ok := t.Published.Against(row, Overall); ok && worse {
+			cells = append(cells, "**"+signed(d)+" ▼**")
+		} else if ok {
+			cells = append(cells, signed(d))
+		} else if base {
+			cells = append(cells, "–")
 		}
 		line(b, cells...)
 	}
@@ -79,7 +103,26 @@ func (t *Table) cell(row *Row, column string) string {
 	if t.small(row, column) {
 		s += " (small)"
 	}
+	if row.Against.IsWorse(column) {
+		s += " ▼"
+	}
 	return s + marks(c.Notes)
+}
+
+// overall is the difference from the base as the main table shows it.
+func (a *Against) overall() string {
+	if a == nil {
+		return "–"
+	}
+	d, ok := a.Columns[Overall]
+	if !ok {
+		return "–"
+	}
+	s := interval(d) + " " + Verdict(d)
+	if a.IsWorse(Overall) {
+		s = "**" + s + "**"
+	}
+	return s
 }
 
 func (t *Table) setTable(b *strings.Builder) {
@@ -104,7 +147,9 @@ func (t *Table) setTable(b *strings.Builder) {
 
 func (r *Row) scoreCell(name string) string {
 	for _, s := range r.Scores {
-		if s.Name == name {
+		if s.Name == name && r.Against.IsWorse(name) {
+			return s.String() + " ▼"
+		} else if s.Name == name {
 			return s.String()
 		}
 	}
@@ -156,6 +201,9 @@ func (t *Table) bitsTable(b *strings.Builder) {
 			for _, s := range r.Bits {
 				if s.Name == p.set && s.Part == p.part {
 					text = s.String()
+					if r.Against.IsWorse(s.text()) {
+						text += " ▼"
+					}
 				}
 			}
 			cells = append(cells, text)
@@ -235,6 +283,23 @@ func (t *Table) CSV() ([]byte, error) {
 		}
 		for j := range row.Bits {
 			write(row, "text", row.Bits[j].Name+" "+row.Bits[j].Part, &row.Bits[j])
+		}
+		if a := row.Against; a != nil {
+			for _, column := range append([]string{Overall}, t.Languages...) {
+				if d, ok := a.Columns[column]; ok {
+					write(row, "average minus base", column, &Score{Set: Set{Language: column}, Estimate: d, Radius: eval.Score(d.Radius())})
+				}
+			}
+			for j := range row.Scores {
+				if d, ok := a.Datasets[row.Scores[j].Name]; ok {
+					write(row, "dataset minus base", row.Scores[j].Name, &Score{Set: row.Scores[j].Set, Estimate: d, Radius: eval.Score(d.Radius())})
+				}
+			}
+			for j := range row.Bits {
+				if d, ok := a.Bits[row.Bits[j].text()]; ok {
+					write(row, "text minus base", row.Bits[j].text(), &Score{Set: row.Bits[j].Set, Estimate: d, Radius: eval.Score(d.Radius())})
+				}
+			}
 		}
 	}
 	if t.Published != nil {

@@ -20,6 +20,7 @@ type PublishedRow struct {
 	Danish    [2]float64 `yaml:"danish" json:"danish"`
 	Norwegian [2]float64 `yaml:"norwegian" json:"norwegian"`
 	Swedish   [2]float64 `yaml:"swedish" json:"swedish"`
+	Base      string     `yaml:"base" json:"base,omitempty"` // the row it was continued from
 	Note      string     `yaml:"note" json:"note,omitempty"`
 }
 

@@ -46,7 +46,8 @@ type board struct {
 	Licenses       []string
 	Bits           []boardBits
 	Footnotes      []string
-	FewShot        bool // all rows are
+	Warnings       []string // rows that are worse than their base
+	FewShot        bool     // all rows are
 }
 
 // boardGroup is a view of the table: the averages, or the tasks and data sets of a language.
@@ -61,6 +62,9 @@ type boardColumn struct {
 	kind  int
 }
 
+// Base tells the difference from a model's base.
+func (c boardColumn) Base() bool { return c.kind == columnBase }
+
 // Task tells the mean of a task, whose name is words.
 func (c boardColumn) Task() bool { return c.kind == columnTask }
 
@@ -70,6 +74,7 @@ const (
 	columnTask
 	columnSet
 	columnRank
+	columnBase
 )
 
 type boardRow struct {
@@ -81,6 +86,7 @@ type boardRow struct {
 	Contaminated      bool
 	Complete          bool
 	Note              string
+	Below             string // the base, where the row is worse than it
 	Cells             []boardCell
 }
 
@@ -98,7 +104,8 @@ type boardCell struct {
 	About    string
 	Seen     bool
 	Average  bool
-	Plain    bool // no band: not on the scale of scores
+	Plain    bool   // no band: not on the scale of scores
+	Mark     string // ▼, ▲ or ~ beside a difference; ▼ beside a score that is worse than the base's
 }
 
 type boardBits struct{ Model, Text, Estimate string }
@@ -106,7 +113,7 @@ type boardBits struct{ Model, Text, Estimate string }
 // Leaderboard makes a page of a table: sortable, filterable, with intervals drawn and a scatter of score against size.
 // It loads nothing from elsewhere. Without scripts it is a plain table of averages.
 func Leaderboard(t *leaderboard.Table, o BoardOptions) ([]byte, error) {
-	b := board{Title: o.Title, Version: o.Version, Compatible: t.Compatible, Models: len(t.Rows), Sets: len(t.Sets), Footnotes: t.Footnotes}
+	b := board{Title: o.Title, Version: o.Version, Compatible: t.Compatible, Models: len(t.Rows), Sets: len(t.Sets), Footnotes: t.Footnotes, Warnings: t.Warnings()}
 	if b.Title == "" {
 		b.Title = "Leaderboard"
 	}
@@ -153,6 +160,9 @@ func Leaderboard(t *leaderboard.Table, o BoardOptions) ([]byte, error) {
 func (b *board) columns(t *leaderboard.Table) {
 	b.Groups = []boardGroup{{"g0", "Averages"}}
 	b.Columns = append(b.Columns, boardColumn{Group: "g0", Name: leaderboard.Overall, About: "mean of the languages", key: leaderboard.Overall})
+	if t.Compared() {
+		b.Columns = append(b.Columns, boardColumn{Group: "g0", Name: "− base", About: "Overall minus that of the model it was continued from", kind: columnBase})
+	}
 	ranked := slices.ContainsFunc(t.Rows, func(r leaderboard.Row) bool { return r.Ranks != nil })
 	for _, language := range t.Languages {
 		if !slices.ContainsFunc(t.Sets, func(s leaderboard.Set) bool { return s.Language == language }) {
@@ -203,9 +213,21 @@ func (b *board) row(t *leaderboard.Table, r *leaderboard.Row) boardRow {
 	if r.Params > 0 {
 		out.Params, out.Size = float64(r.Params), sizeText(r.Params)
 	}
+	if r.Against != nil && len(r.Against.Worse) > 0 {
+		out.Below = r.Against.Base
+	}
 	for _, c := range b.Columns {
 		cell := boardCell{Group: c.Group}
 		switch c.kind {
+		case columnBase:
+			if r.Against == nil {
+				break
+			}
+			if d, ok := r.Against.Columns[leaderboard.Overall]; ok {
+				cell.fill(d, d.Radius(), false)
+				cell.Text, cell.Plain, cell.Mark = fmt.Sprintf("%+.2f", d.Value), true, leaderboard.Verdict(d)
+				cell.About += " against " + r.Against.Base
+			}
 		case columnAverage, columnTask:
 			from := r.Columns[c.key]
 			if c.kind == columnTask {
@@ -214,6 +236,9 @@ func (b *board) row(t *leaderboard.Table, r *leaderboard.Row) boardRow {
 			if from != nil {
 				cell.fill(from.Estimate, float64(from.Radius), t.Compatible)
 				cell.Average = true
+				if d, ok := r.Against.Column(c.key); ok {
+					cell.against(d, r.Against, c.key)
+				}
 				if len(from.Missing) > 0 {
 					cell.About += "; without " + strings.Join(from.Missing, ", ")
 					out.Complete = false
@@ -231,6 +256,9 @@ func (b *board) row(t *leaderboard.Table, r *leaderboard.Row) boardRow {
 				if s.Name == c.key {
 					cell.fill(s.Estimate, float64(s.Radius), t.Compatible)
 					cell.Seen = s.Seen > 0
+					if d, ok := r.Against.Dataset(c.key); ok {
+						cell.against(d, r.Against, c.key)
+					}
 					if s.Estimate.N > 0 {
 						cell.About += fmt.Sprintf("; %d items", s.Estimate.N)
 					}
@@ -252,9 +280,22 @@ func (b *board) published(t *leaderboard.Table, r *leaderboard.PublishedRow) boa
 	out := boardRow{Rank: "–", Name: r.Model, Marks: t.Published.Mark, Published: true, Complete: true, Note: r.Note}
 	for _, c := range b.Columns {
 		cell := boardCell{Group: c.Group}
+		d, worse, compared := t.Published.Against(r, c.key)
 		if v, ok := r.Column(c.key); ok && c.kind == columnAverage {
 			cell.fill(stats.Estimate{Value: v[0], Low: math.NaN(), High: math.NaN()}, v[1], true)
 			cell.Average, cell.About = true, "as published; ± is a mean of radii, no interval"
+			if compared {
+				cell.About += fmt.Sprintf("; %+.2f against %s", d, r.Base)
+			}
+			if worse {
+				cell.Mark, out.Below = "▼", r.Base
+			}
+		}
+		if d, worse, ok := t.Published.Against(r, leaderboard.Overall); ok && c.kind == columnBase {
+			cell = boardCell{Group: c.Group, Has: true, V: d, Text: fmt.Sprintf("%+.2f", d), Plain: true, About: "as published, against " + r.Base}
+			if worse {
+				cell.Mark = "▼"
+			}
 		}
 		out.Cells = append(out.Cells, cell)
 	}
@@ -279,6 +320,20 @@ func (c *boardCell) fill(e stats.Estimate, radius float64, compatible bool) {
 		c.Radius = fmt.Sprintf("%.2f", radius)
 	}
 }
+
+// against says how a score stands to the base's.
+func (c *boardCell) against(d stats.Estimate, a *leaderboard.Against, what string) {
+	c.About += fmt.Sprintf("; %+.2f [%+.2f, %+.2f] against %s", d.Value, d.Low, d.High, a.Base)
+	if a.IsWorse(what) {
+		c.Mark = "▼"
+	}
+}
+
+// Worse tells a cell that is worse than the base's.
+func (c boardCell) Worse() bool { return c.Mark == "▼" }
+
+// Better tells a difference that is better than nothing.
+func (c boardCell) Better() bool { return c.Mark == "▲" }
 
 // sizeText writes a number of parameters: 7.2B, 110M, 64k.
 func sizeText(n int64) string {

@@ -67,6 +67,9 @@ func made(n int) []eval.Record {
 			for range 10 {
 				rec.Results.Raw.Test = append(rec.Results.Raw.Test, map[string]eval.Score{s.metric: eval.Score((score + radius*r.NormFloat64()) / 100)})
 			}
+			if d, ok := map[int]float64{3: -4, 4: 3, 5: 0.1}[m]; ok { // worse than its base, better, not told apart
+				rec.Ravn.Base = &eval.Base{Model: "made-up/raven-000", Differences: map[string]stats.Estimate{s.metric: {Value: d, Low: d - 2, High: d + 2, SE: 1, N: 2048, Level: 0.95}}}
+			}
 			if m%9 == 2 && s.name == "scala-da" {
 				rec.Ravn.Contamination.Hit = 418
 			}
@@ -92,7 +95,9 @@ func boardPage(t testing.TB, models int) string {
 func TestLeaderboardPage(t *testing.T) {
 	page := boardPage(t, 9)
 	for _, want := range []string{
-		"<h1>Models that do not exist</h1>", `<span class="name">made-up/raven-004</span>`, `class="published"`, "munin-7b-alpha</span> ‡ <span class=\"marks\">published, not re-run</span>",
+		"<h1>Models that do not exist</h1>", `<span class="name">made-up/raven-004</span>`, `class="published"`, "munin-7b-alpha</span> ‡ <span class=\"below\">▼ worse than its base, mistralai/Mistral-7B-v0.1</span> <span class=\"marks\">published, not re-run</span>",
+		"Worse than their base</h2>", "munin-7b-alpha ‡ is worse than its base mistralai/Mistral-7B-v0.1: Overall −9.40, Danish", `raven-003</span> <span class="below">▼ worse than its base, made-up/raven-000`,
+		"21.46 ▼ <small>± 2.98</small>", ">-9.40 ▼</td>", ">&#43;3.00 ▲ <small>", ">&#43;0.10 ~ <small>",
 		"<small>± 2.98</small>", `data-view="g0"`, ">Norwegian</span>", "20.4 % of them found in the training text", "<option>Apache-2.0</option>",
 		"† scala-da: 20.4 % of the items were found in the training text.",
 	} {

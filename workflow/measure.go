@@ -61,6 +61,9 @@ func (f *Flow) eval(ctx context.Context) error {
 		if err := writeJSON(f.Folder.Path("comparison.json"), comparisons); err != nil {
 			return "", err
 		}
+		for i, r := range results[roleResult] { // the records share what says where they come from
+			task.Against(&r.Record, &results[roleBase][i].Record, comparisons)
+		}
 		if err := os.Remove(f.Folder.RecordsFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return "", fmt.Errorf("workflow: %w", err)
 		}

@@ -55,15 +55,51 @@ type reply struct {
 	top    map[string]float64 // likeliest first tokens
 }
 
+// prompt is a text, or its tokens where it had to be cut to fit the context.
+type prompt struct {
+	text string
+	ids  []int64
+}
+
+// fitting is a text that leaves place for so many tokens behind it, cut on the left after BOS as eval.Local cuts; how many
+// tokens went is told. It can only be done where the endpoint tells context and tokens.
+func (m *Model) fitting(ctx context.Context, text string, more int) (p prompt, dropped int, err error) {
+	p.text = text
+	room := m.info.MaxTokens - more
+	if !m.tokenize || m.useChat || m.info.MaxTokens <= 0 || len(text)+2 <= room || m.CountTokens(text) <= room {
+		return p, 0, nil
+	}
+	if room < 1 {
+		return p, 0, fmt.Errorf("%d tokens to write, the context holds %d", more, m.info.MaxTokens)
+	}
+	if err := m.tokens(ctx, text, &p.ids); err != nil {
+		return p, 0, err
+	}
+	p.ids, dropped = m.cutLeft(p.ids, room)
+	return p, dropped, nil
+}
+
+// cutLeft drops tokens after the BOS until n are left.
+func (m *Model) cutLeft(ids []int64, n int) (rest []int64, dropped int) {
+	if len(ids) <= n {
+		return ids, 0
+	}
+	dropped = len(ids) - n
+	if m.bos && n > 0 {
+		return append([]int64{ids[0]}, ids[1+dropped:]...), dropped
+	}
+	return ids[dropped:], dropped
+}
+
 // ask goes on from one prompt, with the likeliest first tokens where the endpoint tells them.
-func (m *Model) ask(ctx context.Context, prompt string, maxTokens int, stop []string) (reply, error) {
+func (m *Model) ask(ctx context.Context, p prompt, maxTokens int, stop []string) (reply, error) {
 	for range 6 {
 		var r reply
 		var err error
 		if m.useChat {
-			r, err = m.askChat(ctx, prompt, maxTokens, stop)
+			r, err = m.askChat(ctx, p.text, maxTokens, stop)
 		} else {
-			r, err = m.askCompletion(ctx, prompt, maxTokens, stop)
+			r, err = m.askCompletion(ctx, p, maxTokens, stop)
 		}
 		if err == nil || !m.drop(err) {
 			r.text = cut(r.text, stop)
@@ -133,10 +169,13 @@ func (m *Model) askChat(ctx context.Context, prompt string, maxTokens int, stop 
 	return r, m.spend(res.Usage.PromptTokens, res.Usage.CompletionTokens)
 }
 
-func (m *Model) askCompletion(ctx context.Context, prompt string, maxTokens int, stop []string) (r reply, err error) {
+func (m *Model) askCompletion(ctx context.Context, from prompt, maxTokens int, stop []string) (r reply, err error) {
 	p := openai.CompletionNewParams{
-		Model: openai.CompletionNewParamsModel(m.o.Model), Prompt: openai.CompletionNewParamsPromptUnion{OfString: openai.String(prompt)},
+		Model: openai.CompletionNewParamsModel(m.o.Model), Prompt: openai.CompletionNewParamsPromptUnion{OfString: openai.String(from.text)},
 		MaxTokens: openai.Int(int64(maxTokens)),
+	}
+	if from.ids != nil {
+		p.Prompt = openai.CompletionNewParamsPromptUnion{OfArrayOfTokens: from.ids}
 	}
 	if m.sends("temperature") {
 		p.Temperature = openai.Float(0)
@@ -175,11 +214,15 @@ func cut(text string, stop []string) string {
 func (m *Model) Generate(ctx context.Context, prompts []eval.GeneratePrompt) ([]eval.Generation, error) {
 	out := make([]eval.Generation, len(prompts))
 	err := m.each(ctx, len(prompts), func(ctx context.Context, i int) error {
-		r, err := m.ask(ctx, prompts[i].Prompt, prompts[i].MaxTokens, prompts[i].Stop)
+		p, dropped, err := m.fitting(ctx, prompts[i].Prompt, prompts[i].MaxTokens)
 		if err != nil {
 			return m.refused(fmt.Sprintf("prompt %d", i), err)
 		}
-		out[i] = eval.Generation{Text: r.text, Tokens: r.tokens}
+		r, err := m.ask(ctx, p, prompts[i].MaxTokens, prompts[i].Stop)
+		if err != nil {
+			return m.refused(fmt.Sprintf("prompt %d", i), err)
+		}
+		out[i] = eval.Generation{Text: r.text, Tokens: r.tokens, Truncated: dropped}
 		return nil
 	})
 	return out, err
@@ -211,8 +254,14 @@ func (m *Model) ChoiceScores(ctx context.Context, prompts []eval.ChoicePrompt) (
 // of the prompt alone, as eval.Local does.
 func (m *Model) scored(ctx context.Context, p eval.ChoicePrompt) ([]eval.ChoiceScore, error) {
 	texts := []string{p.Prompt}
+	longest := 0
 	for _, c := range p.Choices {
 		texts = append(texts, p.Prompt+c)
+		longest = max(longest, len(c))
+	}
+	// More than a choice's bytes it adds in no tokenizer, but for what joins the prompt's end.
+	if more := longest + 1; m.tokenize && m.info.MaxTokens > 0 && len(p.Prompt)+2+more > m.info.MaxTokens && m.CountTokens(p.Prompt)+more > m.info.MaxTokens {
+		return m.scoredTokens(ctx, texts)
 	}
 	rows, err := m.echoed(ctx, openai.CompletionNewParamsPromptUnion{OfArrayOfStrings: texts}, len(texts))
 	if err != nil {
@@ -236,6 +285,54 @@ func (m *Model) scored(ctx context.Context, p eval.ChoicePrompt) ([]eval.ChoiceS
 			out[i].LogProb += x
 		}
 		out[i].FirstToken, out[i].Tokens = r.TokenLogprobs[shared], len(r.Tokens)-shared
+	}
+	return out, nil
+}
+
+// scoredTokens scores a prompt, the first text, and choices behind it that may not fit the context together: the prompt is
+// cut on the left as eval.Local cuts it.
+func (m *Model) scoredTokens(ctx context.Context, texts []string) ([]eval.ChoiceScore, error) {
+	whole := make([][]int64, len(texts))
+	for i, t := range texts {
+		if err := m.tokens(ctx, t, &whole[i]); err != nil {
+			return nil, err
+		}
+	}
+	prompt, whole := whole[0], whole[1:]
+	shared, longest := len(prompt), 0
+	for _, w := range whole {
+		n := 0
+		for n < min(len(prompt), len(w)) && prompt[n] == w[n] {
+			n++
+		}
+		shared = min(shared, n, len(w)-1)
+	}
+	for _, w := range whole {
+		longest = max(longest, len(w)-shared)
+	}
+	if shared < 1 || longest > m.info.MaxTokens-1 {
+		return nil, fmt.Errorf("a choice of %d tokens behind %d that they share does not fit the context of %d", longest, shared, m.info.MaxTokens)
+	}
+	begin, dropped := m.cutLeft(prompt[:shared], m.info.MaxTokens-longest)
+	lists := make([][]int64, len(whole))
+	for i, w := range whole {
+		lists[i] = slices.Concat(begin, w[shared:])
+	}
+	rows, err := m.echoed(ctx, openai.CompletionNewParamsPromptUnion{OfArrayOfTokenArrays: lists}, len(lists))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]eval.ChoiceScore, len(rows))
+	for i, r := range rows {
+		n := len(whole[i]) - shared
+		if len(r.TokenLogprobs) != len(lists[i]) {
+			return nil, fmt.Errorf("%d tokens were sent, %d scored", len(lists[i]), len(r.TokenLogprobs))
+		}
+		own := r.TokenLogprobs[len(r.TokenLogprobs)-n:]
+		for _, x := range own {
+			out[i].LogProb += x
+		}
+		out[i].FirstToken, out[i].Tokens, out[i].Truncated = own[0], n, dropped
 	}
 	return out, nil
 }
@@ -268,7 +365,7 @@ func (m *Model) echoed(ctx context.Context, texts openai.CompletionNewParamsProm
 // first reads the answer's first token among the likeliest: each choice has the best of the tokens that it, and no other
 // choice, begins with. When none has one, the choice nearest to the written text wins.
 func (m *Model) first(ctx context.Context, p eval.ChoicePrompt) ([]eval.ChoiceScore, error) {
-	r, err := m.ask(ctx, p.Prompt, answerTokens, []string{"\n\n"})
+	r, err := m.ask(ctx, prompt{text: p.Prompt}, answerTokens, []string{"\n\n"})
 	if err != nil {
 		return nil, err
 	}

@@ -78,6 +78,7 @@ type Model struct {
 	echo     bool // completions score given text
 	top      int  // likeliest tokens that the endpoint tells, 0 none
 	tokenize bool // /tokenize is there
+	bos      bool // the tokens of every text begin with BOS
 
 	mu      sync.Mutex
 	counts  map[string]int // tokens of texts

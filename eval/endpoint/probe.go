@@ -135,6 +135,10 @@ func (m *Model) probeCompletions(ctx context.Context) error {
 			Tokens []int64 `json:"tokens"`
 		}
 		m.tokenize = m.tokens(ctx, "one two", &t.Tokens) == nil && len(t.Tokens) == len(res.Choices[0].Logprobs.Tokens)
+		if m.tokenize {
+			var empty []int64
+			m.bos = m.tokens(ctx, "", &empty) == nil && len(empty) == 1 && empty[0] == t.Tokens[0]
+		}
 		return m.spend(res.Usage.PromptTokens, res.Usage.CompletionTokens)
 	}
 	if err != nil && fatal(err) {
@@ -154,7 +158,7 @@ func (m *Model) probeCompletions(ctx context.Context) error {
 func (m *Model) probeChat(ctx context.Context) error {
 	m.useChat = true
 	m.top = 20
-	res, err := m.ask(ctx, "one two", 8, nil)
+	res, err := m.ask(ctx, prompt{text: "one two"}, 8, nil)
 	if err != nil {
 		return err
 	}

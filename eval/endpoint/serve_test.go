@@ -135,7 +135,11 @@ func TestServedRecordsAreTheFolders(t *testing.T) {
 	if local.CountTokens(texts[1]) != remote.CountTokens(texts[1]) {
 		t.Error("tokens are counted otherwise")
 	}
-	prompts := []eval.GeneratePrompt{{Prompt: "Sætning: Der er en by.\nGrammatisk korrekt:", MaxTokens: 20, Stop: []string{"\n\n"}}}
+	long := strings.Repeat("Der er en by, som hedder Aarhus. ", 90) + "Er det rigtigt?" // longer than the context: cut on the left
+	prompts := []eval.GeneratePrompt{
+		{Prompt: "Sætning: Der er en by.\nGrammatisk korrekt:", MaxTokens: 20, Stop: []string{"\n\n"}},
+		{Prompt: long, MaxTokens: 20, Stop: []string{"\n\n"}},
+	}
 	ga, err := local.Generate(t.Context(), prompts)
 	if err != nil {
 		t.Fatal(err)
@@ -144,9 +148,31 @@ func TestServedRecordsAreTheFolders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gb[0].Text = strings.TrimPrefix(gb[0].Text, " ") // the local model decodes the answer alone and loses its first space
+	for i := range gb {
+		gb[i].Text = strings.TrimPrefix(gb[i].Text, " ") // the local model decodes the answer alone and loses its first space
+	}
+	if gb[1].Truncated == 0 {
+		t.Error("the long prompt was not cut")
+	}
 	if d := cmp.Diff(gb, ga); d != "" {
 		t.Errorf("text (-served +local):\n%s", d)
+	}
+	choices := []eval.ChoicePrompt{{Prompt: long, Choices: []string{" ja", " nej, det er en skov"}}, {Prompt: long, Choices: []string{"", "ja"}}}
+	ca, err := local.ChoiceScores(t.Context(), choices)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cb, err := remote.ChoiceScores(t.Context(), choices)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, list := range ca {
+		for i := range list {
+			list[i].FirstRank = 0 // servers do not tell it
+		}
+	}
+	if d := cmp.Diff(cb, ca); d != "" || ca[0][0].Truncated == 0 {
+		t.Errorf("scores (-served +local), %d tokens cut:\n%s", ca[0][0].Truncated, d)
 	}
 }
 

@@ -81,6 +81,25 @@ func Adjust(cs []Comparison) {
 	}
 }
 
+// Against notes in the record of result how it differs from its base, as far as comparisons tell. Floors are nobody's base
+// and have none.
+func Against(result *eval.Record, base *eval.Record, comparisons []Comparison) {
+	if result.Ravn == nil || base.Ravn == nil || strings.HasPrefix(result.Model, "ravn/") || strings.HasPrefix(base.Model, "ravn/") {
+		return
+	}
+	b := &eval.Base{Model: base.Model, ModelHash: base.Ravn.ModelHash, Differences: map[string]stats.Estimate{}}
+	for i := range comparisons {
+		if c := &comparisons[i]; c.Dataset == result.Dataset {
+			name := c.Metric
+			if c.Group != "" {
+				name += "/" + c.Group
+			}
+			b.Differences[name] = c.Difference
+		}
+	}
+	result.Ravn.Base = b
+}
+
 // TaskDifference is the mean difference of a task over its data sets.
 type TaskDifference struct {
 	Task       string         `json:"task"`

@@ -81,6 +81,17 @@ func (c *EvalRunCmd) Run(ctx context.Context, s *Streams) error {
 			if err != nil {
 				return err
 			}
+			if k > 0 {
+				cs, err := task.Compare(first[d.Name].FirstDraws(r.Record.Ravn.Iterations), r, bootstrapOptions)
+				if err != nil {
+					return err
+				}
+				task.Against(&r.Record, &first[d.Name].Record, cs)
+				against = append(against, cs...)
+			}
+			if err := eval.PutRecord(c.Out, r.Record); err != nil {
+				return err
+			}
 			records = append(records, r.Record)
 			if !c.JSON {
 				p := r.Record.Ravn
@@ -88,13 +99,7 @@ func (c *EvalRunCmd) Run(ctx context.Context, s *Streams) error {
 			}
 			if k == 0 {
 				first[d.Name] = r
-				continue
 			}
-			cs, err := task.Compare(first[d.Name].FirstDraws(r.Record.Ravn.Iterations), r, bootstrapOptions)
-			if err != nil {
-				return err
-			}
-			against = append(against, cs...)
 		}
 		if l, ok := m.(*eval.Local); ok {
 			if sent, computed := l.PromptTokens(); sent > 0 {
@@ -158,7 +163,7 @@ func (m *modelComparison) write(out io.Writer) {
 	fmt.Fprintln(out, "~ is not told apart: the true difference may be anything up to about the detectable one. p is adjusted for the number of data sets (Holm).")
 }
 
-// evaluate asks one model one data set, with the answers that are kept, and writes record and predictions.
+// evaluate asks one model one data set, with the answers that are kept, and writes predictions.
 func (c *EvalRunCmd) evaluate(ctx context.Context, s *Streams, m eval.Model, d *task.Dataset, base *task.Result) (*task.Result, error) {
 	o := c.options()
 	o.Progress = s.Progress()
@@ -200,7 +205,7 @@ func (c *EvalRunCmd) evaluate(ctx context.Context, s *Streams, m eval.Model, d *
 		file = rel
 	}
 	r.Record.Ravn.Predictions = filepath.ToSlash(file)
-	return r, eval.PutRecord(c.Out, r.Record)
+	return r, nil
 }
 
 // beside is a file or folder next to the records, named after them.
