@@ -130,7 +130,11 @@ func (c *Cached) CountTokens(text string) int { return c.m.CountTokens(text) }
 // ChoiceScores reads or asks.
 func (c *Cached) ChoiceScores(ctx context.Context, prompts []ChoicePrompt) ([][]ChoiceScore, error) {
 	return cachedAnswers(c, prompts, func(p ChoicePrompt) string {
-		return cacheKey("choices", append([]string{p.Prompt}, p.Choices...)...)
+		kind := "choices"
+		if p.Ranks && c.m.Info().Kind == "endpoint" {
+			kind = "choices and ranks"
+		}
+		return cacheKey(kind, append([]string{p.Prompt}, p.Choices...)...)
 	}, func(ask []ChoicePrompt) ([][]ChoiceScore, error) { return c.m.ChoiceScores(ctx, ask) })
 }
 

@@ -37,7 +37,7 @@ func (c *counter) TextLoss(ctx context.Context, texts []string) ([]TextLoss, err
 // Answers are asked for once, also across processes, are the same as asked anew, and survive a line that was cut off.
 func TestCachedAsksOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "answers", "x.jsonl")
-	choices := []ChoicePrompt{{"a", []string{" ja", " nej"}}, {"b", []string{" ja", " nej"}}, {"a", []string{" ja", " nej"}}, {"a", []string{" ja"}}}
+	choices := []ChoicePrompt{{Prompt: "a", Choices: []string{" ja", " nej"}}, {Prompt: "b", Choices: []string{" ja", " nej"}}, {Prompt: "a", Choices: []string{" ja", " nej"}}, {Prompt: "a", Choices: []string{" ja"}}}
 	texts := []string{"hej", "verden"}
 	want, err := NewDummy(1).ChoiceScores(t.Context(), choices)
 	if err != nil {

@@ -118,7 +118,7 @@ func (e *hashEngine) nats(ids []int32, from int) float64 {
 func TestChoiceScores(t *testing.T) {
 	e := &hashEngine{}
 	l := newHash(t, e, byteTokens{}, LocalOptions{Threads: 2})
-	p := ChoicePrompt{"Sætning: hej\nKorrekt:", []string{" ja", " nej", "!"}}
+	p := ChoicePrompt{Prompt: "Sætning: hej\nKorrekt:", Choices: []string{" ja", " nej", "!"}}
 	got, err := l.ChoiceScores(t.Context(), []ChoicePrompt{p})
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +144,7 @@ func TestOrderAndThreadsDoNotMatter(t *testing.T) {
 	var prompts []ChoicePrompt
 	shots := strings.Repeat("Eksempel: godt. Svar: ja\n\n", 20)
 	for i := range 40 {
-		prompts = append(prompts, ChoicePrompt{shots + fmt.Sprintf("Nummer %d:", i*37%40), []string{" ja", " nej"}})
+		prompts = append(prompts, ChoicePrompt{Prompt: shots + fmt.Sprintf("Nummer %d:", i*37%40), Choices: []string{" ja", " nej"}})
 	}
 	ask := func(threads int, ps []ChoicePrompt) ([][]ChoiceScore, int64) {
 		e := &hashEngine{}
@@ -177,7 +177,7 @@ func TestLongPromptIsCutOnTheLeft(t *testing.T) {
 	e := &hashEngine{}
 	l := newHash(t, e, byteTokens{}, LocalOptions{Threads: 1, ContextTokens: 16})
 	prompt := strings.Repeat("x", 30) + "spørg"
-	got, err := l.ChoiceScores(t.Context(), []ChoicePrompt{{prompt, []string{" ja"}}})
+	got, err := l.ChoiceScores(t.Context(), []ChoicePrompt{{Prompt: prompt, Choices: []string{" ja"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +315,7 @@ func TestDummyIsFair(t *testing.T) {
 	won := make([]int, 3)
 	var prompts []ChoicePrompt
 	for i := range 3000 {
-		prompts = append(prompts, ChoicePrompt{fmt.Sprint("spørgsmål ", i), []string{" a", " b", " c"}})
+		prompts = append(prompts, ChoicePrompt{Prompt: fmt.Sprint("spørgsmål ", i), Choices: []string{" a", " b", " c"}})
 	}
 	got, err := d.ChoiceScores(t.Context(), prompts)
 	if err != nil {

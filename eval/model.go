@@ -38,6 +38,7 @@ type Info struct {
 type ChoicePrompt struct {
 	Prompt  string
 	Choices []string
+	Ranks   bool // FirstRank is wanted, which endpoints are asked for by a request more
 }
 
 // ChoiceScore is the natural-log probability of one choice given its prompt.

@@ -67,7 +67,7 @@ func ask(t *testing.T, m Model, order []int) answers {
 	var texts []string
 	for _, i := range order {
 		p := shots + "Sætning: " + sentences[i] + "\nGrammatisk korrekt:"
-		choices = append(choices, ChoicePrompt{p, []string{" ja", " nej", " skoven og"}})
+		choices = append(choices, ChoicePrompt{Prompt: p, Choices: []string{" ja", " nej", " skoven og"}})
 		generate = append(generate, GeneratePrompt{Prompt: p, MaxTokens: 8, Stop: []string{"\n\n"}})
 		texts = append(texts, strings.Repeat(sentences[i]+" ", 1+5*i))
 	}

@@ -204,15 +204,22 @@ func (t *Table) Warnings() []string {
 		if a == nil || len(a.Worse) == 0 {
 			continue
 		}
-		var parts []string
+		var parts, sets []string
 		for _, what := range a.Worse {
-			d, ok := a.Columns[what]
-			if !ok {
-				if d, ok = a.Datasets[what]; !ok {
-					d = a.Bits[what]
-				}
+			if d, ok := a.Columns[what]; ok {
+				parts = append(parts, what+" "+interval(d))
+			} else if d, ok := a.Datasets[what]; ok {
+				sets = append(sets, what+" "+interval(d))
 			}
-			parts = append(parts, fmt.Sprintf("%s %s", what, interval(d)))
+		}
+		if len(sets) > 4 { // the table marks them
+			sets = []string{fmt.Sprintf("%d of %d data sets", len(sets), len(a.Datasets))}
+		}
+		parts = append(parts, sets...)
+		for _, what := range a.Worse {
+			if d, ok := a.Bits[what]; ok {
+				parts = append(parts, what+" "+interval(d))
+			}
 		}
 		how := "95 % intervals, paired on the same items"
 		if !a.Paired {

@@ -261,17 +261,17 @@ func (m *Model) scored(ctx context.Context, p eval.ChoicePrompt) ([]eval.ChoiceS
 	}
 	// More than a choice's bytes it adds in no tokenizer, but for what joins the prompt's end.
 	if more := longest + 1; m.tokenize && m.info.MaxTokens > 0 && len(p.Prompt)+2+more > m.info.MaxTokens && m.CountTokens(p.Prompt)+more > m.info.MaxTokens {
-		return m.scoredTokens(ctx, texts)
+		return m.scoredTokens(ctx, texts, p.Ranks)
 	}
 	rows, err := m.echoed(ctx, openai.CompletionNewParamsPromptUnion{OfArrayOfStrings: texts}, len(texts))
 	if err != nil {
 		return nil, err
 	}
-	prompt := rows[0].Tokens
-	shared := len(prompt)
+	alone := rows[0].Tokens
+	shared := len(alone)
 	for _, r := range rows[1:] {
 		n := 0
-		for n < min(len(prompt), len(r.Tokens)) && prompt[n] == r.Tokens[n] {
+		for n < min(len(alone), len(r.Tokens)) && alone[n] == r.Tokens[n] {
 			n++
 		}
 		shared = min(shared, n, len(r.Tokens)-1)
@@ -286,23 +286,71 @@ func (m *Model) scored(ctx context.Context, p eval.ChoicePrompt) ([]eval.ChoiceS
 		}
 		out[i].FirstToken, out[i].Tokens = r.TokenLogprobs[shared], len(r.Tokens)-shared
 	}
-	return out, nil
+	if !p.Ranks {
+		return out, nil
+	}
+	from := prompt{text: p.Prompt}
+	if shared < len(alone) { // the choices join the prompt's end
+		if !m.tokenize {
+			return out, nil
+		}
+		if err := m.tokens(ctx, p.Prompt, &from.ids); err != nil {
+			return nil, err
+		}
+		from.ids = from.ids[:min(shared, len(from.ids))]
+	}
+	return out, m.ranks(ctx, from, out)
+}
+
+// ranks asks for the likeliest first tokens behind a prompt and counts those before each choice's: beyond the last of them
+// the place is one more than their number. Where the endpoint tells none, places stay unknown.
+func (m *Model) ranks(ctx context.Context, from prompt, out []eval.ChoiceScore) error {
+	p := openai.CompletionNewParams{
+		Model: openai.CompletionNewParamsModel(m.o.Model), Prompt: openai.CompletionNewParamsPromptUnion{OfString: openai.String(from.text)},
+		MaxTokens: openai.Int(1), Temperature: openai.Float(0), Logprobs: openai.Int(20),
+	}
+	if from.ids != nil {
+		p.Prompt = openai.CompletionNewParamsPromptUnion{OfArrayOfTokens: from.ids}
+	}
+	res, err := m.completions.New(ctx, p)
+	var e *openai.Error
+	if errors.As(err, &e) && e.StatusCode == http.StatusBadRequest {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := m.spend(res.Usage.PromptTokens, res.Usage.CompletionTokens); err != nil {
+		return err
+	}
+	if len(res.Choices) != 1 || len(res.Choices[0].Logprobs.TopLogprobs) == 0 {
+		return nil
+	}
+	for i := range out {
+		out[i].FirstRank = 1
+		for _, x := range res.Choices[0].Logprobs.TopLogprobs[0] {
+			if x > out[i].FirstToken {
+				out[i].FirstRank++
+			}
+		}
+	}
+	return nil
 }
 
 // scoredTokens scores a prompt, the first text, and choices behind it that may not fit the context together: the prompt is
 // cut on the left as eval.Local cuts it.
-func (m *Model) scoredTokens(ctx context.Context, texts []string) ([]eval.ChoiceScore, error) {
+func (m *Model) scoredTokens(ctx context.Context, texts []string, ranks bool) ([]eval.ChoiceScore, error) {
 	whole := make([][]int64, len(texts))
 	for i, t := range texts {
 		if err := m.tokens(ctx, t, &whole[i]); err != nil {
 			return nil, err
 		}
 	}
-	prompt, whole := whole[0], whole[1:]
-	shared, longest := len(prompt), 0
+	alone, whole := whole[0], whole[1:]
+	shared, longest := len(alone), 0
 	for _, w := range whole {
 		n := 0
-		for n < min(len(prompt), len(w)) && prompt[n] == w[n] {
+		for n < min(len(alone), len(w)) && alone[n] == w[n] {
 			n++
 		}
 		shared = min(shared, n, len(w)-1)
@@ -313,7 +361,7 @@ func (m *Model) scoredTokens(ctx context.Context, texts []string) ([]eval.Choice
 	if shared < 1 || longest > m.info.MaxTokens-1 {
 		return nil, fmt.Errorf("a choice of %d tokens behind %d that they share does not fit the context of %d", longest, shared, m.info.MaxTokens)
 	}
-	begin, dropped := m.cutLeft(prompt[:shared], m.info.MaxTokens-longest)
+	begin, dropped := m.cutLeft(alone[:shared], m.info.MaxTokens-longest)
 	lists := make([][]int64, len(whole))
 	for i, w := range whole {
 		lists[i] = slices.Concat(begin, w[shared:])
@@ -333,6 +381,9 @@ func (m *Model) scoredTokens(ctx context.Context, texts []string) ([]eval.Choice
 			out[i].LogProb += x
 		}
 		out[i].FirstToken, out[i].Tokens, out[i].Truncated = own[0], n, dropped
+	}
+	if ranks {
+		return out, m.ranks(ctx, prompt{ids: begin}, out)
 	}
 	return out, nil
 }

@@ -91,14 +91,14 @@ func TestServedRecordsAreTheFolders(t *testing.T) {
 	if d := cmp.Diff(got, want); d != "" {
 		t.Errorf("info (-served +local):\n%s", d)
 	}
-	sets := []string{"mini-scala-da"}
+	const name = "mini-scala-da"
 	out := t.TempDir()
-	for _, name := range sets {
+	for _, mode := range []string{eval.ModeRavn, eval.ModeScandEval2024} {
 		d, err := task.LoadDataset(filepath.Join(material, "eval", name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := task.Options{Iterations: 2, Limit: 24}
+		o := task.Options{Iterations: 2, Limit: 24, Mode: mode}
 		a, err := task.Evaluate(t.Context(), local, d, o)
 		if err != nil {
 			t.Fatal(err)
@@ -108,7 +108,7 @@ func TestServedRecordsAreTheFolders(t *testing.T) {
 			t.Fatal(err)
 		}
 		if d := cmp.Diff(b, a); d != "" {
-			t.Errorf("%s (-served +local):\n%s", name, d)
+			t.Errorf("%s, mode %s (-served +local):\n%s", name, mode, d)
 		}
 		if err := eval.AppendRecords(filepath.Join(out, "r.jsonl"), b.Record); err != nil {
 			t.Fatal(err)
@@ -157,7 +157,10 @@ func TestServedRecordsAreTheFolders(t *testing.T) {
 	if d := cmp.Diff(gb, ga); d != "" {
 		t.Errorf("text (-served +local):\n%s", d)
 	}
-	choices := []eval.ChoicePrompt{{Prompt: long, Choices: []string{" ja", " nej, det er en skov"}}, {Prompt: long, Choices: []string{"", "ja"}}}
+	choices := []eval.ChoicePrompt{
+		{Prompt: long, Choices: []string{" ja", " nej, det er en skov"}, Ranks: true}, {Prompt: long, Choices: []string{"", "ja"}, Ranks: true},
+		{Prompt: "Er det rigtigt?", Choices: []string{" ja", " nej"}, Ranks: true}, {Prompt: "Der er en b", Choices: []string{"y", "ro", " "}, Ranks: true},
+	}
 	ca, err := local.ChoiceScores(t.Context(), choices)
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +171,7 @@ func TestServedRecordsAreTheFolders(t *testing.T) {
 	}
 	for _, list := range ca {
 		for i := range list {
-			list[i].FirstRank = 0 // servers do not tell it
+			list[i].FirstRank = min(list[i].FirstRank, 21) // servers tell the twenty likeliest
 		}
 	}
 	if d := cmp.Diff(cb, ca); d != "" || ca[0][0].Truncated == 0 {

@@ -286,7 +286,7 @@ func ask(ctx context.Context, k kind, m eval.Model, d *Dataset, draws []*draw, o
 		begin := time.Now()
 		var err error
 		if k.choices(&d.Spec, part[0].row) != nil && !m.Info().NoScores {
-			err = askChoices(ctx, m, k, part)
+			err = askChoices(ctx, m, k, part, o.quirks().CachedRepeats)
 		} else {
 			err = askText(ctx, m, part, d.MaxTokens, grammar)
 		}
@@ -310,10 +310,10 @@ func ask(ctx context.Context, k kind, m eval.Model, d *Dataset, draws []*draw, o
 	return len(queue), nil
 }
 
-func askChoices(ctx context.Context, m eval.Model, k kind, part []*asked) error {
+func askChoices(ctx context.Context, m eval.Model, k kind, part []*asked, ranks bool) error {
 	prompts := make([]eval.ChoicePrompt, len(part))
 	for i, a := range part {
-		prompts[i] = eval.ChoicePrompt{Prompt: a.prompt, Choices: k.choices(&a.d.Spec, a.row)}
+		prompts[i] = eval.ChoicePrompt{Prompt: a.prompt, Choices: k.choices(&a.d.Spec, a.row), Ranks: ranks}
 	}
 	scores, err := m.ChoiceScores(ctx, prompts)
 	if err != nil {
