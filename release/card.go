@@ -68,6 +68,7 @@ func card(o *Options, out *Folder) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "---\n%s---\n\n# %s\n\n", front, o.Name)
+	writeWorse(&b, out)
 	if o.Note != "" {
 		b.WriteString(o.Note + "\n\n")
 	}
@@ -86,6 +87,23 @@ func card(o *Options, out *Folder) ([]byte, error) {
 		fmt.Fprintf(&b, "\nWritten by ravn %s from the measurements of the run. `sha256sum -c SHA256SUMS` checks the files.\n", o.Version)
 	}
 	return b.Bytes(), nil
+}
+
+// writeWorse puts first what nobody should overlook.
+func writeWorse(b *bytes.Buffer, out *Folder) {
+	first := true
+	for _, l := range out.Limitations {
+		if where, ok := strings.CutPrefix(l, worseThanBase); ok {
+			if first {
+				b.WriteString("> **▼ Worse than its base:**\n>\n")
+				first = false
+			}
+			b.WriteString("> - " + where + "\n")
+		}
+	}
+	if !first {
+		b.WriteString("\n")
+	}
 }
 
 func head(o *Options, out *Folder) frontMatter {

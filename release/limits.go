@@ -10,6 +10,9 @@ import (
 // smallModel is the number of parameters below which a model is called small: few-shot answers are not to be expected.
 const smallModel = 1_000_000_000
 
+// worseThanBase begins the limitations that stand at the head of the card too.
+const worseThanBase = "Worse than its base on "
+
 // limitations are what the measurements say against the model, worst first, and what nobody looked at.
 func limitations(o *Options, d *rights.Decision) []string {
 	var worse, chance, open, list []string
@@ -17,7 +20,7 @@ func limitations(o *Options, d *rights.Decision) []string {
 		r := &o.Results[i]
 		what := fmt.Sprintf("%s (%s)", r.Label, r.Metric)
 		if r.better() < 0 {
-			worse = append(worse, fmt.Sprintf("Worse than its base on %s: %s.", what, change(r)))
+			worse = append(worse, fmt.Sprintf(worseThanBase+"%s: %s.", what, change(r)))
 		}
 		if r.Chance != nil && r.Result.N > 0 && !(r.Result.Low > *r.Chance) {
 			chance = append(chance, fmt.Sprintf("%s: %s is not better than guessing (%.3g) beyond the interval.", what, r.Result, *r.Chance))
