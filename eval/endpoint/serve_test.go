@@ -158,8 +158,10 @@ func TestServedRecordsAreTheFolders(t *testing.T) {
 		t.Errorf("text (-served +local):\n%s", d)
 	}
 	choices := []eval.ChoicePrompt{
-		{Prompt: long, Choices: []string{" ja", " nej, det er en skov"}, Ranks: true}, {Prompt: long, Choices: []string{"", "ja"}, Ranks: true},
-		{Prompt: "Er det rigtigt?", Choices: []string{" ja", " nej"}, Ranks: true}, {Prompt: "Der er en b", Choices: []string{"y", "ro", " "}, Ranks: true},
+		{Prompt: long, Choices: []string{" ja", " nej, det er en skov"}, Ranks: true},
+		{Prompt: long, Choices: []string{"", "ja"}, Ranks: true},
+		{Prompt: "Er det rigtigt?", Choices: []string{" ja", " nej"}, Ranks: true},
+		{Prompt: "Der er en b", Choices: []string{"y", "ro", " "}, Ranks: true},
 	}
 	ca, err := local.ChoiceScores(t.Context(), choices)
 	if err != nil {
