@@ -17,6 +17,12 @@ const (
 	numFormats
 )
 
+// pairUnit is how many bfloat16 make a register, and pairChunk how many the sixteen sums of an element are over.
+const (
+	pairUnit  = 32
+	pairChunk = 2048
+)
+
 // quantBlock is the number of elements that share a scale.
 const quantBlock = 32
 
@@ -46,11 +52,13 @@ type Weight struct {
 // Input is rows of activations in the form that products with one format of weights read:
 //
 //	F32, F16    as they are; products and sums are float32, fused at the assembly levels
-//	BF16        rounded as BF16 does; the second of a pair is added before the first, as MatMulBF16 does
+//	BF16        rounded as BF16 does; the second of a pair is added before the first, as MatMulBF16 does. Where the
+//	            processor multiplies pairs (VDPBF16PS), a stretch of 2048 elements has sixteen sums, the i-th of pairs i,
+//	            i+16, i+32 and so on, which are then added to the element one after the other
 //	Q8_0, Q4_0  blocks of 32 with a scale of their own, max|x|/127, rounded to whole numbers from -127 to 127; the sum
 //	            over a block is exact, and is then multiplied by both scales and added to a float32
 //
-// Each element of a product is one running sum from the row's beginning to its end. So a row gets the same bits alone
+// Else each element of a product is one running sum from the row's beginning to its end. A row gets the same bits alone
 // and among others, in every number of threads.
 type Input struct {
 	format Format
@@ -58,7 +66,7 @@ type Input struct {
 	n, k   int
 	x      []float32 // (n, k); FormatF32 and FormatF16: the caller's
 	own    []float32 // where x is rounded
-	pairs  []uint16  // (n, k rounded up to even)
+	pairs  []uint16  // (n, k rounded up to whole units of pairUnit), 0 behind k
 	q      []int8    // (n, k)
 	d      []float32 // (n, k/32), scales
 	zero   []int32   // (n, k/32), what the kit's offset of the weights adds to the sum of a block, negated
@@ -74,7 +82,7 @@ func (in *Input) Set(p *Pool, f Format, x []float32, n, k int) {
 		check(k%quantBlock == 0, "Input: rows are not whole blocks of 32")
 		in.q, in.d, in.zero = fit(in.q, n*k), fit(in.d, n*k/quantBlock), fit(in.zero, n*k/quantBlock)
 	case kit.pairs:
-		in.pairs = fit(in.pairs, n*(k+k%2))
+		in.pairs = fit(in.pairs, n*padded(k))
 	case f == FormatBF16:
 		in.own = fit(in.own, n*k)
 	default:
@@ -99,9 +107,8 @@ func (in *Input) convert(from, to int) {
 			b := in.k / quantBlock
 			in.kit.quantize(in.q[r*in.k:][:in.k], in.d[r*b:][:b], in.zero[r*b:][:b], x, in.kit.offset)
 		case in.kit.pairs:
-			k := in.k + in.k%2
-			dst := in.pairs[r*k:][:k]
-			dst[k-1] = 0
+			dst := in.pairs[r*padded(in.k):][:padded(in.k)]
+			clear(dst[in.k:])
 			RoundBF16(dst[:in.k], x)
 		default:
 			dst := in.own[r*in.k:][:in.k]
@@ -111,6 +118,9 @@ func (in *Input) convert(from, to int) {
 		}
 	}
 }
+
+// padded is k in whole units of pairs.
+func padded(k int) int { return (k + pairUnit - 1) / pairUnit * pairUnit }
 
 // swapped is the place of element i of k when the second of a pair comes before the first.
 func swapped(i, k int) int {
@@ -183,7 +193,7 @@ type rowKit struct {
 	rows        int  // most rows of one tile
 	unit        int  // pack takes whole units of so many elements
 	chunk       int  // elements of a row that are brought into a panel at a time
-	pairs       bool // activations are pairs of bfloat16
+	pairs       bool // activations are pairs of bfloat16, whose sums are sixteen
 	offset      int  // what pack adds to whole numbers of blocks
 
 	pack     func(p *rowPack)
@@ -206,6 +216,7 @@ type rowPack struct {
 	dstStride int      //
 	scale     *float32 // of blocks, dstStride bytes apart too
 	next      *byte    // what is read after this, for prefetching
+	chain     int      // of pairs: bytes between steps of neighbouring sums
 
 	// For the plain version.
 	unit, lanes, offset int
@@ -220,7 +231,7 @@ type rowTile struct {
 	b     *byte // panel
 	c     *float32
 	cRow  int // bytes between rows of sums
-	steps int // dwords of a row, or blocks
+	steps int // dwords of a row, or blocks; of pairs, dwords of each of the sixteen sums
 	zero  *int32
 	d     *float32
 	dRow  int      // bytes between rows of zero and of d
@@ -237,11 +248,13 @@ type rowDirect struct {
 	a      *byte // activations
 	aRow   int   // bytes between rows
 	c      *float32
-	cRow   int // bytes between rows of sums, which are written
+	cRow   int // bytes between rows of sums, which are written; those of pairs are added to
 	zero   *int32
 	d      *float32
 	dRow   int   // bytes between rows of zero and of d
 	next   *byte // what is read after this, for prefetching
+	tail   int   // of pairs: which dwords there are of a unit more, a bit each
+	sums   *float32
 }
 
 // rowJob is some products on their way through the pool.
@@ -265,6 +278,7 @@ type rowScratch struct {
 	panel []float32 // aligned by the allocator, since it is large
 	scale []float32
 	sums  []float32
+	apart []float32 // the sixteen sums of pairs, of 16 rows of the weight and some of activations
 	edge  []byte
 	p     rowPack
 	t     rowTile
@@ -329,6 +343,15 @@ func (s *rowScratch) through(in *Input, w *Weight, vecs, first, cols, from, widt
 func (s *rowScratch) straight(in *Input, w *Weight, first, cols int) {
 	kit, d := in.kit, &s.d
 	width := kit.lanes * kit.directVecs
+	if kit.pairs {
+		clear(s.sums)
+		if cols < width || in.k%2 == 1 { // of a pair that ends in the next row
+			s.through(in, w, 1, first, cols, 0, width)
+		} else {
+			s.pairs(in, w, first)
+		}
+		return
+	}
 	units := in.k / kit.directUnit
 	if cols < width || units == 0 {
 		units = 0
@@ -362,11 +385,29 @@ func (s *rowScratch) straight(in *Input, w *Weight, first, cols int) {
 	}
 }
 
+// pairs adds the products of pairs of the 16 rows of the weight from first on.
+func (s *rowScratch) pairs(in *Input, w *Weight, first int) {
+	kit, d, size := in.kit, &s.d, w.Format.RowBytes(in.k)
+	s.apart = fit(s.apart, len(kit.direct)*kit.lanes*kit.lanes)
+	d.stride, d.cRow, d.sums = size, 4*kit.lanes, &s.apart[0]
+	for at := 0; at < in.k; at += pairChunk {
+		n := min(pairChunk, in.k-at)
+		d.src, d.units, d.tail = &w.Data[first*size+w.Format.RowBytes(at)], n/pairUnit, 1<<((n%pairUnit+1)/2)-1
+		for r := 0; r < in.n; {
+			rows := min(len(kit.direct), in.n-r)
+			d.c = &s.sums[r*kit.lanes]
+			d.a, d.aRow = in.row(r, at)
+			kit.direct[rows-1](d)
+			r += rows
+		}
+	}
+	s.d = rowDirect{}
+}
+
 // row is where element `at` of row r of float32 or pairs lies, and the bytes between rows.
 func (in *Input) row(r, at int) (*byte, int) {
 	if in.kit.pairs {
-		k := in.k + in.k%2
-		return byteOf(&in.pairs[r*k+at]), 2 * k
+		return byteOf(&in.pairs[r*padded(in.k)+at]), 2 * padded(in.k)
 	}
 	return byteOf(&in.x[r*in.k+at]), 4 * in.k
 }
@@ -375,7 +416,11 @@ func (in *Input) row(r, at int) (*byte, int) {
 func (s *rowScratch) pack(in *Input, w *Weight, vecs, first, cols, at, n int) {
 	kit := in.kit
 	width := kit.lanes * vecs
-	s.panel = fit(s.panel, kit.chunk*kit.lanes*kit.vecs) // room for float32; others need less
+	room := kit.chunk * kit.lanes * kit.vecs // of float32; blocks need less
+	if kit.pairs {
+		room /= 2
+	}
+	s.panel = fit(s.panel, room)
 	s.scale = fit(s.scale, kit.chunk/quantBlock*kit.lanes*kit.vecs)
 	rowBytes, from, size := w.Format.RowBytes(in.k), w.Format.RowBytes(at), w.Format.RowBytes(n)
 	for g := 0; g < cols; g += kit.lanes {
@@ -395,6 +440,7 @@ func (s *rowScratch) pack(in *Input, w *Weight, vecs, first, cols, at, n int) {
 		p.scale = &s.scale[g]
 		p.unit, p.lanes, p.offset, p.format, p.words = kit.unit, kit.lanes, kit.offset, w.Format, kit.pairs || w.Format == FormatF32
 		p.units = n / kit.unit
+		p.chain = (n + pairUnit - 1) / pairUnit * p.dstStride
 		if p.units > 0 {
 			kit.pack(p)
 		}
@@ -427,7 +473,7 @@ func (s *rowScratch) multiply(in *Input, vecs, at, n int, sums []float32, sumRow
 		default:
 			t.a, t.aRow = in.row(r, at)
 			if t.steps = n; kit.pairs {
-				t.steps = (n + 1) / 2
+				t.steps = (n + pairUnit - 1) / pairUnit
 			}
 		}
 		tiles[t.rows-1](t)

@@ -107,6 +107,9 @@ func packQ80AVX512(p *rowPack)
 func packQ40AVX512(p *rowPack)
 
 //go:noescape
+func packPairsAVX512(p *rowPack)
+
+//go:noescape
 func tileFloat1x1AVX512(t *rowTile)
 
 //go:noescape

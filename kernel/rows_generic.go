@@ -94,13 +94,16 @@ func packRowsGeneric(p *rowPack) {
 func packRest(p *rowPack, at, n int) {
 	for r := range p.lanes {
 		row := elements[byte](p.src, r*p.stride+p.format.RowBytes(at), p.format.RowBytes(n))
-		if p.words && p.format == FormatBF16 { // pairs; an odd one has 0 beside it
-			for i := 0; i < n; i += 2 {
-				pair := uint32(binary.LittleEndian.Uint16(row[2*i:]))
-				if i+1 < n {
-					pair |= uint32(binary.LittleEndian.Uint16(row[2*i+2:])) << 16
+		if p.words && p.format == FormatBF16 { // whole units of pairs; what is not there is 0
+			for i := range padded(n) / 2 {
+				pair := uint32(0)
+				if 2*i < n {
+					pair = uint32(binary.LittleEndian.Uint16(row[4*i:]))
 				}
-				elements[uint32](p.dst, (at+i)/2*p.dstStride, p.lanes)[r] = pair
+				if 2*i+1 < n {
+					pair |= uint32(binary.LittleEndian.Uint16(row[4*i+2:])) << 16
+				}
+				elements[uint32](p.dst, i%16*p.chain+(at/pairUnit+i/16)*p.dstStride, p.lanes)[r] = pair
 			}
 			continue
 		}

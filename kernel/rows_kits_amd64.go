@@ -34,8 +34,8 @@ func rowsAVX512(l *level) {
 	k.direct, k.directMost, k.directVecs, k.directUnit = directFloatAVX512, 4, 2, 16
 	if cpu.X86.HasAVX512BF16 {
 		k := &l.rows[FormatBF16]
-		k.pairs, k.chunk, k.pack, k.tiles = true, 256, packWordsAVX512, tilePairsAVX512
-		k.direct, k.directMost, k.directVecs, k.directUnit = directPairsAVX512, 4, 2, 32
+		k.pairs, k.unit, k.chunk, k.pack, k.tiles = true, pairUnit, pairChunk, packPairsAVX512, tilePairsAVX512
+		k.direct, k.directMost, k.directVecs = directPairsAVX512, 4, 1
 	}
 	if cpu.X86.HasAVX512VNNI {
 		k := kit

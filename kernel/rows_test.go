@@ -159,6 +159,7 @@ func TestPackAgainstPlain(t *testing.T) {
 					p := &rowPack{
 						src: &w.Data[0], next: &w.Data[0], stride: f.RowBytes(k), units: units, dst: byteOf(&panel[kit.lanes]), dstStride: 4 * width,
 						scale: &scale[kit.lanes], unit: kit.unit, lanes: kit.lanes, offset: kit.offset, format: f, words: kit.pairs || f == FormatF32,
+						chain: units * 4 * width,
 					}
 					pack(p)
 					for _, s := range scale {
@@ -267,7 +268,8 @@ func TestMultiplyRowsStandAlone(t *testing.T) {
 					}
 				}
 			}
-			if active != levels[0] || f == FormatBF16 { // whose products are exact in float32 too
+			// BF16's products are exact in float32 too, but VDPBF16PS makes sixteen sums of them.
+			if f == FormatBF16 && !active.rows[f].pairs || f != FormatBF16 && active != levels[0] {
 				if last != nil {
 					same(t, formatNames[f]+" of both levels", want, last)
 				}
@@ -275,6 +277,45 @@ func TestMultiplyRowsStandAlone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPairsHaveSixteenSums compares the bits of products with BF16 with their description, worked out in float32: over
+// lengths around a unit and around a stretch of 2048.
+func TestPairsHaveSixteenSums(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		if !active.rows[FormatBF16].pairs {
+			t.Skip("this level has one running sum")
+		}
+		const out, n = 35, 7
+		for _, in := range []int{1, 2, 3, 31, 32, 33, 63, 64, 97, 300, 2047, 2048, 2050, 4099} {
+			w, values := stored(FormatBF16, uint64(in), out, in)
+			x := random(8, n*in)
+			a := asRead(FormatBF16, x)
+			for _, rows := range []int{1, 4, n} {
+				got := multiplied(nil, w, x[:rows*in], rows)
+				for e, v := range got {
+					r, o := e/out, e%out
+					want := float32(0)
+					for from := 0; from < in; from += 2048 {
+						to := min(in, from+2048)
+						for l := range 16 {
+							sum := float32(0)
+							for i := from + 2*l; i < to; i += 32 {
+								if i+1 < to { // the second of a pair first
+									sum += float32(a[r*in+i+1] * values[o*in+i+1])
+								}
+								sum += float32(a[r*in+i] * values[o*in+i])
+							}
+							want += sum
+						}
+					}
+					if v != want {
+						t.Fatalf("%d elements, %d rows: element %d,%d is %v, want exactly %v", in, rows, r, o, v, want)
+					}
+				}
+			}
+		}
+	})
 }
 
 // TestFewRowsAreThoseOfMany compares the bits of products with few rows, which need no panels, with those of the same

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Products of a few rows of activations with 16 rows of a stored weight side by side, straight from where they lie:
-// dwords are turned within registers and multiplied at once, in the order in which tiles of panels add. Reading the
-// weight is the work here, and a panel in memory would cost more than it.
+// Products of a few rows of activations with 16 rows of a stored weight, straight from where they lie, in the order in
+// which tiles of panels add: dwords of float32 and blocks are turned within registers and multiplied at once; of pairs of
+// bfloat16 only the sums are turned. Reading the weight is the work here, and a panel in memory would cost more than it.
 
 // Offsets in the struct rowDirect of rows.go.
 const (
@@ -22,10 +22,12 @@ const (
 	directD      = 64
 	directDRow   = 72
 	directNext   = 80
+	directTail   = 88
+	directSums   = 96
 )
 
-// Most rows of activations, and how many times 16 rows of words are read side by side: sums of bfloat16 wait for
-// themselves, so that more than one chain of them has to be under way.
+// Most rows of activations, and how many times 16 rows of float32 are read side by side: sums wait for themselves, so
+// that more than one chain of them has to be under way.
 const (
 	directWordRows  = 4
 	directBlockRows = 3
@@ -70,10 +72,98 @@ func (p *packer) sums(rows, vecs int, acc func(i, g int) string) {
 	p.end()
 }
 
+// directPairs multiplies pairs of bfloat16, four rows of the weight at a time as they lie, and adds the sixteen sums of
+// each to c: they are turned when those of 16 rows are there.
+func (p *packer) directPairs(rows int) {
+	acc := func(i, r int) string { return p.r(16 + 4*i + r) }
+	weight := func(base string, r int) string {
+		return "(" + base + ")" + []string{"", "(R8*1)", "(R8*2)", "(R9*1)"}[r]
+	}
+	p.line("// func directPairs%d%s(t *rowDirect)", rows, p.name)
+	p.line("TEXT ·directPairs%d%s(SB), NOSPLIT, $0-8", rows, p.name)
+	p.op("MOVQ t+0(FP), DI")
+	p.op("MOVQ %d(DI), SI", directSrc)
+	p.op("MOVQ %d(DI), R8", directStride)
+	p.op("MOVQ %d(DI), R14", directARow)
+	p.op("MOVQ %d(DI), R12", directSums)
+	p.op("MOVQ %d(DI), AX", directTail)
+	p.op("KMOVW AX, K1")
+	p.op("LEAQ (R8)(R8*2), R9")
+	p.op("LEAQ (R14)(R14*2), R15")
+	p.op("LEAQ (R8)(R9*1), R10")
+	p.op("MOVQ $4, R13")
+	p.line("group:")
+	p.op("MOVQ SI, AX")
+	p.op("ADDQ R10, SI")
+	p.op("MOVQ SI, R11") // the next four rows, asked for meanwhile
+	p.op("MOVQ %d(DI), DX", directA)
+	p.op("MOVQ %d(DI), CX", directUnits)
+	for i := range rows {
+		for r := range 4 {
+			p.op("VPXORD %[1]s, %[1]s, %[1]s", acc(i, r))
+		}
+	}
+	multiply := func() {
+		for i := range rows {
+			p.op("VMOVDQU32 (DX)%s, %s", []string{"", "(R14*1)", "(R14*2)", "(R15*1)"}[i], p.r(4+i))
+			for r := range 4 {
+				p.dotPairs(p.r(r), p.r(4+i), acc(i, r))
+			}
+		}
+	}
+	p.op("TESTQ CX, CX")
+	p.op("JEQ tail")
+	p.line("unit:")
+	for r := range 4 {
+		p.op("VMOVDQU32 %s, %s", weight("AX", r), p.r(r))
+		p.op("PREFETCHT0 %s", weight("R11", r))
+	}
+	multiply()
+	for _, b := range []string{"AX", "DX", "R11"} {
+		p.op("ADDQ $64, %s", b)
+	}
+	p.op("DECQ CX")
+	p.op("JNE unit")
+	p.line("tail:")
+	p.op("CMPQ %d(DI), $0", directTail)
+	p.op("JEQ keep")
+	for r := range 4 {
+		p.op("VMOVDQU32.Z %s, K1, %s", weight("AX", r), p.r(r))
+	}
+	multiply()
+	p.line("keep:")
+	for i := range rows {
+		for r := range 4 {
+			p.op("VMOVUPS %s, %d(R12)", acc(i, r), 1024*i+64*r)
+		}
+	}
+	p.op("ADDQ $256, R12")
+	p.op("DECQ R13")
+	p.op("JNE group")
+	p.op("MOVQ %d(DI), R12", directSums)
+	p.op("MOVQ %d(DI), AX", directC)
+	p.op("MOVQ %d(DI), DX", directCRow)
+	for i := range rows {
+		for r := range 16 {
+			p.op("VMOVUPS %d(R12), %s", 1024*i+64*r, p.r(r))
+		}
+		turn16(p.out, p.set, 16, 16, 16, 16)
+		p.op("VMOVUPS (AX), Z20")
+		for l := range 16 {
+			p.op("VADDPS %s, Z20, Z20", p.r(l))
+		}
+		p.op("VMOVUPS Z20, (AX)")
+		if i < rows-1 {
+			p.op("ADDQ DX, AX")
+		}
+	}
+	p.end()
+}
+
 // directWords multiplies dwords; units are 64 bytes of each of 16*directVecs rows.
-func (p *packer) directWords(name string, rows int, multiply func(w, a, c string)) {
+func (p *packer) directWords(rows int) {
 	acc := func(i, g int) string { return p.r(20 + i*directVecs + g) }
-	p.direct(name, rows)
+	p.direct("directFloat", rows)
 	p.op("MOVQ %d(DI), DI", directA)
 	p.op("MOVQ R8, R10")
 	p.op("SHLQ $4, R10") // to the next 16 rows
@@ -100,7 +190,7 @@ func (p *packer) directWords(name string, rows int, multiply func(w, a, c string
 			for i := range rows {
 				a := p.r(16 + (l*rows+i)%4)
 				p.op("VBROADCASTSS %s, %s", activation(i, l), a)
-				multiply(p.r(l), a, acc(i, g))
+				p.op("VFMADD231PS %s, %s, %s", p.r(l), a, acc(i, g))
 			}
 		}
 		for _, b := range packBases {
@@ -207,8 +297,8 @@ func (p *packer) directBlocks(name string, size, rows int) {
 func direct(o *out) {
 	p := &packer{o, avx512}
 	for rows := 1; rows <= directWordRows; rows++ {
-		p.directWords("directFloat", rows, func(w, a, c string) { o.op("VFMADD231PS %s, %s, %s", w, a, c) })
-		p.directWords("directPairs", rows, func(w, a, c string) { o.dotPairs(w, a, c) })
+		p.directWords(rows)
+		p.directPairs(rows)
 	}
 	for rows := 1; rows <= directBlockRows; rows++ {
 		p.directBlocks("directQ80", 34, rows)

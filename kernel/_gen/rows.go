@@ -17,6 +17,7 @@ const (
 	packDstStride = 32
 	packScale     = 40
 	packNext      = 48
+	packChain     = 56
 )
 
 // Offsets in the struct rowTile.
@@ -178,6 +179,34 @@ func (p *packer) scales() {
 
 func (p *packer) constant(name string, reg int) { p.op("VPBROADCASTD %s<>(SB), %s", name, p.r(reg)) }
 
+// pairs packs units of 64 bytes a row, of which each dword belongs to a sum of its own.
+func (p *packer) pairs() {
+	p.begin("packPairs")
+	p.op("MOVQ p+0(FP), R11")
+	p.op("MOVQ %d(R11), R14", packChain)
+	p.op("TESTQ CX, CX")
+	p.op("JEQ done")
+	p.line("unit:")
+	p.prefetch(64)
+	for i := range 4 {
+		for j := range 4 {
+			p.op("VMOVDQU32 %s, %s", p.row(i, j, 0), p.r(4*i+j))
+		}
+	}
+	turn16(p.out, p.set, 16, 16, 16, 16)
+	p.op("MOVQ DI, R11")
+	for l := range 16 {
+		p.op("VMOVUPS %s, (R11)", p.r(l))
+		p.op("ADDQ R14, R11")
+	}
+	p.op("ADDQ R15, DI")
+	p.forward(64)
+	p.op("DECQ CX")
+	p.op("JNE unit")
+	p.line("done:")
+	p.end()
+}
+
 func packers(o *out, s set) {
 	p := &packer{o, s}
 	p.words("packWords", func() {
@@ -215,6 +244,9 @@ func packers(o *out, s set) {
 			p.put(p.r(9))
 		}
 	})
+	if s.lanes == 16 {
+		p.pairs()
+	}
 	for _, f := range []struct {
 		name  string
 		bytes int
@@ -311,28 +343,40 @@ func rowAt(i, offset int) string {
 	return fmt.Sprintf("%d(%s)%s", offset, []string{"SI", "R9"}[i/3], []string{"", "(R8*1)", "(R8*2)"}[i%3])
 }
 
-// wordTile multiplies dwords: float32, or pairs of bfloat16.
-func wordTile(o *out, s set, name string, rows, vecs int, multiply func(b, a, c int)) {
-	reg := func(i, n int) int { return i*vecs + n }
-	acc := func(i, n int) string { return s.r(reg(i, n)) }
+// wordTile multiplies float32.
+func wordTile(o *out, s set, rows, vecs int) {
+	acc := tileReg(s, vecs)
+	tileHead(o, s, "tileFloat", rows, vecs, acc)
+	wordSteps(o, s, rows, vecs, 4, func(b, a, c string) { o.op("VFMADD231PS %s, %s, %s", b, a, c) })
+	tileSums(o, s, rows, vecs, acc, true)
+	o.op("VZEROUPPER")
+	o.op("RET\n")
+}
+
+func tileReg(s set, vecs int) func(i, n int) string {
+	return func(i, n int) string { return s.r(i*vecs + n) }
+}
+
+// wordSteps multiplies CX steps of dwords, those of activations apart bytes apart.
+func wordSteps(o *out, s set, rows, vecs, apart int, multiply func(b, a, c string)) {
+	acc := tileReg(s, vecs)
 	b := tileRows * vecs
-	tileHead(o, s, name, rows, vecs, acc)
 	step := func(l int) {
 		for n := range vecs {
 			o.op("VMOVUPS %d(BX), %s", (l*vecs+n)*s.bytes(), s.r(b+n))
 		}
 		for i := range rows {
-			a := b + vecs + i%2
-			o.op("VBROADCASTSS %s, %s", rowAt(i, 4*l), s.r(a))
+			a := s.r(b + vecs + i%2)
+			o.op("VBROADCASTSS %s, %s", rowAt(i, apart*l), a)
 			for n := range vecs {
-				multiply(b+n, a, reg(i, n))
+				multiply(s.r(b+n), a, acc(i, n))
 			}
 		}
 	}
 	forward := func(steps int) {
 		o.op("ADDQ $%d, BX", steps*vecs*s.bytes())
-		o.op("ADDQ $%d, SI", 4*steps)
-		o.op("ADDQ $%d, R9", 4*steps)
+		o.op("ADDQ $%d, SI", apart*steps)
+		o.op("ADDQ $%d, R9", apart*steps)
 	}
 	o.op("SUBQ $4, CX")
 	o.op("JL few")
@@ -352,7 +396,44 @@ func wordTile(o *out, s set, name string, rows, vecs int, multiply func(b, a, c 
 	o.op("DECQ CX")
 	o.op("JNE one")
 	o.line("done:")
-	tileSums(o, s, rows, vecs, acc, true)
+}
+
+// chainTile multiplies pairs of bfloat16, whose sums are sixteen, each over every sixteenth pair. They are added to the
+// running sums one after the other.
+func chainTile(o *out, s set, rows, vecs int) {
+	acc := tileReg(s, vecs)
+	o.line("// func tilePairs%dx%d%s(t *rowTile)", rows, vecs, s.name)
+	o.line("TEXT ·tilePairs%dx%d%s(SB), NOSPLIT, $0-8", rows, vecs, s.name)
+	o.op("MOVQ t+0(FP), DI")
+	o.op("MOVQ %d(DI), R11", rowA)
+	o.op("MOVQ %d(DI), R8", rowARow)
+	o.op("MOVQ %d(DI), BX", rowB)
+	o.op("LEAQ (R8)(R8*2), R12")
+	o.op("MOVQ $16, R10")
+	o.line("chain:")
+	o.op("MOVQ %d(DI), CX", rowSteps)
+	o.op("MOVQ R11, SI")
+	o.op("LEAQ (R11)(R12*1), R9")
+	for i := range rows {
+		for n := range vecs {
+			o.op("VPXORD %[1]s, %[1]s, %[1]s", acc(i, n))
+		}
+	}
+	wordSteps(o, s, rows, vecs, 64, o.dotPairs)
+	o.op("MOVQ %d(DI), AX", rowC)
+	o.op("MOVQ %d(DI), DX", rowCRow)
+	for i := range rows {
+		for n := range vecs {
+			o.op("VADDPS %d(AX), %s, %s", n*s.bytes(), acc(i, n), acc(i, n))
+			o.op("VMOVUPS %s, %d(AX)", acc(i, n), n*s.bytes())
+		}
+		if i < rows-1 {
+			o.op("ADDQ DX, AX")
+		}
+	}
+	o.op("ADDQ $4, R11")
+	o.op("DECQ R10")
+	o.op("JNE chain")
 	o.op("VZEROUPPER")
 	o.op("RET\n")
 }
@@ -536,9 +617,9 @@ func rowsText() string {
 		packers(o, s)
 		for _, vecs := range []int{1, rowVecs(s)} {
 			for rows := 1; rows <= tileRows; rows++ {
-				wordTile(o, s, "tileFloat", rows, vecs, func(b, a, c int) { o.op("VFMADD231PS %s, %s, %s", s.r(b), s.r(a), s.r(c)) })
+				wordTile(o, s, rows, vecs)
 				if s.lanes == 16 {
-					wordTile(o, s, "tilePairs", rows, vecs, func(b, a, c int) { o.dotPairs(s.r(b), s.r(a), s.r(c)) })
+					chainTile(o, s, rows, vecs)
 				}
 				if rows <= blockRows(s) {
 					blockTile(o, s, rows, vecs)
@@ -557,6 +638,9 @@ func rowsGo() string {
 	for _, s := range []set{avx2, avx512} {
 		for _, n := range packNames {
 			o.line("//go:noescape\nfunc %s%s(p *rowPack)\n", n, s.name)
+		}
+		if s.lanes == 16 {
+			o.line("//go:noescape\nfunc packPairs%s(p *rowPack)\n", s.name)
 		}
 		kinds := map[string]int{"tileFloat": tileRows, "tileBlocks": blockRows(s)}
 		names := []string{"tileFloat", "tileBlocks"}
