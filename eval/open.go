@@ -71,7 +71,7 @@ func InfoOf(name string, c *model.Config, hash string) Info {
 func openEngine(m weights.Model, path string, o LocalOptions) (Engine, func() error, error) {
 	switch cmp.Or(o.Engine, "cpu") {
 	case "cpu":
-		e, err := OpenEngine(m, path, o.Threads)
+		e, err := OpenEngine(m, path, cpu.Options{Threads: o.Threads})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -101,14 +101,15 @@ func openEngine(m weights.Model, path string, o LocalOptions) (Engine, func() er
 }
 
 // OpenEngine runs the model m, which was opened from path, on the processor, its weights where they lie. m must stay
-// open until the engine is closed. A model that this machine's memory cannot hold is refused.
-func OpenEngine(m weights.Model, path string, threads int) (*cpu.Engine, error) {
-	tensors, o := m.Tensors, cpu.Options{Threads: threads}
+// open until the engine is closed. Of o, Threads, Cache and Slide count. A model that this machine's memory cannot hold
+// is refused.
+func OpenEngine(m weights.Model, path string, o cpu.Options) (*cpu.Engine, error) {
+	tensors := m.Tensors
 	if g, ok := m.(*weights.GGUF); ok {
 		tensors, o.Interleaved = g.Stored, true
 	}
 	ts := tensors()
-	if err := fits(m.Config(), ts, path, run.ThisMachine().MemoryBytes); err != nil {
+	if err := fits(m.Config(), o, ts, path, run.ThisMachine().MemoryBytes); err != nil {
 		return nil, err
 	}
 	e, err := cpu.Open(m.Config(), ts, o)
@@ -120,14 +121,14 @@ func OpenEngine(m weights.Model, path string, threads int) (*cpu.Engine, error) 
 
 // fits compares what a model takes with the memory of the machine, in bytes; 0 is not known. Pages of the file that do
 // not fit would be read from the disk again for every token.
-func fits(c *model.Config, ts []model.Tensor, path string, memory int64) error {
+func fits(c *model.Config, o cpu.Options, ts []model.Tensor, path string, memory int64) error {
 	var size, numbers int64
 	for i := range ts {
 		size += int64(len(ts[i].Data))
 		numbers += int64(ts[i].NumElements())
 	}
 	context := min(c.MaxPositionEmbeddings, 2048)
-	keys := cpu.SessionBytes(c, context)
+	keys := cpu.SessionBytes(c, o, context)
 	if memory == 0 || size+keys <= memory {
 		return nil
 	}
@@ -151,7 +152,7 @@ type cpuEngine struct{ e *cpu.Engine }
 func (c cpuEngine) NewSession(maxTokens int) (Session, error) { return c.e.NewSession(maxTokens) }
 
 func (c cpuEngine) SessionBytes(maxTokens int) int64 {
-	return cpu.SessionBytes(c.e.Config(), maxTokens)
+	return cpu.SessionBytes(c.e.Config(), cpu.Options{}, maxTokens)
 }
 
 func (c cpuEngine) Append(steps []Step) error {

@@ -144,7 +144,7 @@ func open(m weights.Model, tok *tokenizer.Tokenizer, path string, o Options) (*S
 	if err != nil {
 		return nil, err
 	}
-	e, err := eval.OpenEngine(m, path, o.Threads)
+	e, err := eval.OpenEngine(m, path, cpu.Options{Threads: o.Threads})
 	if err != nil {
 		return nil, err
 	}

@@ -34,21 +34,23 @@ func appendSpans(dst []span, row, from, to, start int, s *Session) []span {
 }
 
 // keys is the keys or the values of a sequence, for each key-value head: those of position p and head k begin at
-// p*stride + k*head. Across, it is the transpose: element d of that position is at d*stride + p + k*head.
+// p*stride + k*head, p counted from base. Across, it is the transpose: element d of that position is at d*stride + p +
+// k*head.
 type keys struct {
-	data         []float32
-	stride, head int
-	across       bool
+	data               []float32
+	stride, head, base int
+	across             bool
 }
 
 // keys are the keys and values of a sequence whose first row in qkv is start.
 func (s *shape) keys(qkv []float32, start int) (k, v keys) {
 	at := start*s.QKV + s.Q
-	return keys{qkv[at:], s.QKV, s.D, false}, keys{qkv[at+s.KV:], s.QKV, s.D, false}
+	return keys{qkv[at:], s.QKV, s.D, 0, false}, keys{qkv[at+s.KV:], s.QKV, s.D, 0, false}
 }
 
 // from is the matrix (·, D) that begins with position p of head k.
 func (m keys) from(p, k int) kernel.Mat {
+	p -= m.base
 	if m.across {
 		return kernel.Mat{Data: m.data[p+k*m.head:], Stride: m.stride, Trans: true}
 	}
@@ -66,6 +68,7 @@ func (m keys) transposed(p, k int) kernel.Mat {
 type scratch struct {
 	scores []float32 // (rows, keys): scores, then probabilities
 	dscore []float32 // the same, for the way back
+	wide   []float32 // keys and values that a session has in bfloat16
 	half   bool      // products round their operands to bfloat16
 }
 

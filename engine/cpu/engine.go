@@ -27,6 +27,10 @@ type Options struct {
 	ZLoss     float32     // weight of log²Z in what training minimises; losses that are returned do not hold it
 	Recompute bool        // keep only the input of each block and compute the rest again on the way back: the same bits, less memory, a third more work
 
+	// For sessions:
+	Cache model.DType // of the keys and values they keep: F32 (or empty), or BF16, half the memory
+	Slide bool        // of a model with a sliding window they keep the keys and values that it still sees and some 255 more, not all; see Session.Truncate
+
 	Interleaved bool // rows of q and k stand as in GGUF: a head's rotary pairs are (2i, 2i+1) rather than (i, i+D/2); for Open
 }
 
@@ -98,6 +102,9 @@ func (o *Options) Validate() error {
 	}
 	if o.Precision != "" && o.Precision != model.F32 && o.Precision != model.BF16 {
 		errs = append(errs, fmt.Errorf("engine/cpu: precision %q, must be F32 or BF16", o.Precision))
+	}
+	if o.Cache != "" && o.Cache != model.F32 && o.Cache != model.BF16 {
+		errs = append(errs, fmt.Errorf("engine/cpu: keys and values in %q, must be F32 or BF16", o.Cache))
 	}
 	return errors.Join(errs...)
 }

@@ -89,11 +89,11 @@ func (w *work) attention() { w.run(len(w.spans)*w.K, w.attendTask) }
 
 func (w *work) attendSpan(i int) {
 	sp, head := w.spans[i/w.K], i%w.K
+	sc := <-w.scratch
 	k, v := w.keys(w.qkv, sp.start)
 	if sp.session != nil {
-		k, v = sp.session.keys(w.l)
+		k, v = sp.session.keys(sc, w.l, head, w.firstKey(sp.from), sp.to)
 	}
-	sc := <-w.scratch
 	w.attend(sc, w.att, w.qkv, k, v, sp, head)
 	w.scratch <- sc
 }

@@ -16,11 +16,14 @@ const sessionRows = 256
 // tokens. One goroutine uses it at a time; many sessions of an engine run side by side.
 type Session struct {
 	e       *Engine
-	max     int
+	max     int // tokens
+	places  int // for keys and values of positions from base on
+	base    int
 	n       int
 	stride  int       // between elements of a key
 	k       []float32 // (L, K, D, stride), keys across, as products with queries want them
-	v       []float32 // (L, K, max, D)
+	v       []float32 // (L, K, places, D)
+	kh, vh  []uint16  // the same in bfloat16, in place of k and v
 	threads bool
 }
 
@@ -30,11 +33,24 @@ func (e *Engine) NewSession(maxTokens int) (*Session, error) {
 		return nil, fmt.Errorf("engine/cpu: session of %d tokens, the model knows 1 to %d positions (max_position_embeddings)", maxTokens, e.maxPos)
 	}
 	e.ropes.upTo(maxTokens)
-	stride := keyStride(maxTokens)
-	return &Session{
-		e: e, max: maxTokens, stride: stride,
-		k: make([]float32, e.L*e.KV*stride), v: make([]float32, e.L*e.KV*maxTokens),
-	}, nil
+	s := &Session{e: e, max: maxTokens, places: e.places(&e.o, maxTokens)}
+	s.stride = keyStride(s.places)
+	keys, values := e.L*e.KV*s.stride, e.L*e.KV*s.places
+	if e.o.Cache == model.BF16 {
+		s.kh, s.vh = make([]uint16, keys), make([]uint16, values)
+	} else {
+		s.k, s.v = make([]float32, keys), make([]float32, values)
+	}
+	return s, nil
+}
+
+// places is how many positions a session for maxTokens tokens keeps: with Slide those that the window sees of a first
+// query, and those of one pass.
+func (s *shape) places(o *Options, maxTokens int) int {
+	if o.Slide && s.window > 0 {
+		return min(maxTokens, s.window-1+sessionRows)
+	}
+	return maxTokens
 }
 
 // UseThreads says whether Append may use all threads of the engine, for a session that runs alone. At first it uses
@@ -45,8 +61,40 @@ func (s *Session) UseThreads(on bool) { s.threads = on }
 func (s *Session) Len() int { return s.n }
 
 // Truncate keeps the first n tokens, so that another text with the same beginning can follow them. An n beyond Len
-// changes nothing, one below 0 is 0.
-func (s *Session) Truncate(n int) { s.n = min(s.n, max(n, 0)) }
+// changes nothing, one below 0 is 0. With Options.Slide, keys that the next token would see may be gone: then nothing is
+// kept, and Len is 0.
+func (s *Session) Truncate(n int) {
+	if n = min(s.n, max(n, 0)); n < s.n {
+		s.n = n
+		if s.e.firstKey(n) < s.base {
+			s.n = 0
+		}
+		if s.n == 0 {
+			s.base = 0
+		}
+	}
+}
+
+// slide makes room for n more tokens, letting go of keys and values that no query sees any more.
+func (s *Session) slide(n int) {
+	if s.n+n-s.base <= s.places {
+		return
+	}
+	from := s.e.firstKey(s.n)
+	off, have := from-s.base, s.n-from
+	slideRows(s.k, s.stride, off, have, 1)
+	slideRows(s.kh, s.stride, off, have, 1)
+	slideRows(s.v, s.places*s.e.D, off, have, s.e.D)
+	slideRows(s.vh, s.places*s.e.D, off, have, s.e.D)
+	s.base = from
+}
+
+// slideRows moves `have` units of elements, off units further on, to the beginning of each row.
+func slideRows[T any](x []T, row, off, have, unit int) {
+	for at := 0; at < len(x); at += row {
+		copy(x[at:][:have*unit], x[at+off*unit:])
+	}
+}
 
 // CopyFrom makes the first n tokens of src those of s, with their keys and values, so that what many texts begin with is
 // computed once. Both must be sessions of one engine, and s have place for n tokens.
@@ -58,24 +106,51 @@ func (s *Session) CopyFrom(src *Session, n int) error {
 		return fmt.Errorf("engine/cpu: copy: %d tokens of %d to a session for %d", n, src.n, s.max)
 	}
 	if s == src {
-		s.Truncate(n)
+		if s.Truncate(n); s.n < n {
+			return errGone(n)
+		}
 		return nil
 	}
 	e := s.e
-	for r := range e.L * e.KV {
-		copy(s.k[r*s.stride:][:n], src.k[r*src.stride:])
+	base, from := src.base, 0
+	if n > 0 {
+		if from = e.firstKey(n); from < base {
+			return errGone(n)
+		}
 	}
-	for h := range e.L * e.K {
-		copy(s.v[h*s.max*e.D:][:n*e.D], src.v[h*src.max*e.D:])
+	if n-base > s.places { // of a shorter session
+		base = from
 	}
-	s.n = n
+	off, have := base-src.base, n-base
+	copyRows(s.k, src.k, s.stride, src.stride, off, have, 1)
+	copyRows(s.kh, src.kh, s.stride, src.stride, off, have, 1)
+	copyRows(s.v, src.v, s.places*e.D, src.places*e.D, off, have, e.D)
+	copyRows(s.vh, src.vh, s.places*e.D, src.places*e.D, off, have, e.D)
+	s.base, s.n = base, n
 	return nil
 }
 
-// SessionBytes is the memory of a session for maxTokens tokens of c, for the keys and values that it keeps.
-func SessionBytes(c *model.Config, maxTokens int) int64 {
+func errGone(n int) error {
+	return fmt.Errorf("engine/cpu: copy: keys that follow %d tokens were let go of (Options.Slide)", n)
+}
+
+// copyRows copies `have` units of elements of each row, off units further on, to the beginning of dst's.
+func copyRows[T any](dst, src []T, dstRow, srcRow, off, have, unit int) {
+	for r := 0; r*dstRow < len(dst); r++ {
+		copy(dst[r*dstRow:][:have*unit], src[r*srcRow+off*unit:])
+	}
+}
+
+// SessionBytes is the memory of a session for maxTokens tokens of c, for the keys and values that it keeps, of an engine
+// made with o.
+func SessionBytes(c *model.Config, o Options, maxTokens int) int64 {
 	s := newShape(c)
-	return 4 * int64(s.L) * int64(s.KV) * int64(keyStride(maxTokens)+maxTokens)
+	size := int64(4)
+	if o.Cache == model.BF16 {
+		size = 2
+	}
+	places := s.places(&o, maxTokens)
+	return size * int64(s.L) * int64(s.KV) * int64(keyStride(places)+places)
 }
 
 // keyStride is how far elements of a key are apart.
@@ -210,6 +285,7 @@ func (f *sessionWorks) give(w *sessionWork) {
 // add puts n tokens of p, from the one at `at` on, into the pass.
 func (w *sessionWork) add(p *Piece, at, n int) {
 	s := p.Session
+	s.slide(n)
 	copy(w.ids[w.n:], p.Tokens[at:at+n])
 	for i := range n {
 		w.pos[w.n+i] = int32(s.n + i)
@@ -243,25 +319,49 @@ func (w *sessionWork) flush(e *Engine) {
 // cacheRows copies the new keys and values of one part to its session.
 func (w *sessionWork) cacheRows(i int) {
 	pt := w.parts[i]
-	k, v := pt.s.keys(w.l)
+	s := pt.s
+	k0, v0 := w.l*w.KV*s.stride, w.l*w.KV*s.places
 	for r := range pt.n {
-		row := w.qkv[(pt.row+r)*w.QKV+w.Q:]
-		p := pt.from + r
+		row := w.qkv[(pt.row+r)*w.QKV+w.Q:][:2*w.KV]
+		p := pt.from + r - s.base
 		for h := range w.K {
-			for d, x := range row[h*w.D:][:w.D] {
-				k.data[h*k.head+d*k.stride+p] = x
+			key, value := row[h*w.D:][:w.D], row[w.KV+h*w.D:][:w.D]
+			k, v := k0+h*w.D*s.stride+p, v0+(h*s.places+p)*w.D
+			if s.kh != nil {
+				for d, x := range key {
+					s.kh[k+d*s.stride] = kernel.BF16(x)
+				}
+				kernel.RoundBF16(s.vh[v:][:w.D], value)
+				continue
 			}
-			copy(v.data[h*v.head+p*v.stride:][:w.D], row[w.KV+h*w.D:])
+			for d, x := range key {
+				s.k[k+d*s.stride] = x
+			}
+			copy(s.v[v:][:w.D], value)
 		}
 	}
 }
 
-// keys is the cache of layer l.
-func (s *Session) keys(l int) (k, v keys) {
+// keys is the cache of layer l, as far as head's positions [first, to) of it; what is kept in bfloat16 is widened into sc.
+func (s *Session) keys(sc *scratch, l, head, first, to int) (k, v keys) {
 	e := s.e
-	k = keys{s.k[l*e.KV*s.stride : (l+1)*e.KV*s.stride], s.stride, e.D * s.stride, true}
-	v = keys{s.v[l*e.KV*s.max : (l+1)*e.KV*s.max], e.D, e.D * s.max, false}
-	return k, v
+	k0, v0 := l*e.KV*s.stride, l*e.KV*s.places
+	if s.kh == nil {
+		k = keys{s.k[k0:][:e.KV*s.stride], s.stride, e.D * s.stride, s.base, true}
+		v = keys{s.v[v0:][:e.KV*s.places], e.D, e.D * s.places, s.base, false}
+		return k, v
+	}
+	n, at := to-first, first-s.base
+	stride := keyStride(n)
+	if need := e.D * (stride + n); len(sc.wide) < need {
+		sc.wide = make([]float32, e.D*(keyStride(s.places)+s.places))
+	}
+	wk, wv := sc.wide[:e.D*stride], sc.wide[e.D*stride:][:e.D*n]
+	for d := range e.D {
+		kernel.WidenBF16(wk[d*stride:][:n], s.kh[k0+(head*e.D+d)*s.stride+at:][:n])
+	}
+	kernel.WidenBF16(wv, s.vh[v0+(head*s.places+at)*e.D:][:n*e.D])
+	return keys{wk, stride, 0, first, true}, keys{wv, e.D, 0, first, false}
 }
 
 // head writes the logits that are wanted. Their rows of x are brought together first, so that the head's weights are

@@ -47,6 +47,9 @@ func Open(c *model.Config, tensors []model.Tensor, o Options) (*Engine, error) {
 		return nil, fmt.Errorf("engine/cpu: %w", err)
 	}
 	o.Inference, o.MaxTokens, o.MaxRow = true, 0, 0
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
 	s := newShape(c)
 	e := &Engine{shape: &s, o: o, config: c}
 	var err error

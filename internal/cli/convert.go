@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"ravn/engine/cpu"
 	"ravn/eval"
 	"ravn/internal/progress"
 	"ravn/model"
@@ -193,7 +194,7 @@ func checkIDs(path string, c *model.Config) (out [][]int32) {
 
 // logits are those of every place of every prompt.
 func logits(ctx context.Context, m weights.Model, path string, prompts [][]int32, threads int) ([][]float32, error) {
-	e, err := eval.OpenEngine(m, path, threads)
+	e, err := eval.OpenEngine(m, path, cpu.Options{Threads: threads})
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"ravn/engine/cpu"
 	"ravn/eval"
+	"ravn/model"
 	"ravn/sampler"
 	"ravn/tokenizer"
 	"ravn/weights"
@@ -25,6 +26,7 @@ type GenerateCmd struct {
 	RepetitionPenalty float64  `default:"1" help:"Above 1, tokens of the prompt and of what was written become less likely."`
 	Seed              uint64   `default:"17" help:"The same seed writes the same text."`
 	Stop              []string `help:"End before this text; may be repeated." sep:"none"`
+	Cache             string   `enum:"f32,bf16" default:"f32" help:"Number format of the keys and values that are kept; bf16 takes half the memory."`
 	Threads           int      `help:"Threads; 0 uses all processors."`
 	JSON              bool     `name:"json" help:"One JSON object a prompt."`
 }
@@ -60,7 +62,8 @@ func (c *GenerateCmd) Run(ctx context.Context, s *Streams) error {
 	if err != nil {
 		return err
 	}
-	engine, err := eval.OpenEngine(m, c.Model, c.Threads)
+	cache := map[string]model.DType{"f32": model.F32, "bf16": model.BF16}[c.Cache]
+	engine, err := eval.OpenEngine(m, c.Model, cpu.Options{Threads: c.Threads, Cache: cache, Slide: true})
 	if err != nil {
 		return fmt.Errorf("generate: %w", err)
 	}
@@ -106,6 +109,7 @@ func (w *writer) begin(ids []int32, more int) error {
 		same++
 	}
 	w.session.Truncate(same)
+	same = w.session.Len() // nothing, when a sliding window has let go of what it would have to see
 	w.held = w.held[:same]
 	return w.feed(ids[same:])
 }

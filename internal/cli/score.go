@@ -127,7 +127,7 @@ func (c *ScoreCmd) engine(m weights.Model, window int) (lossEngine, error) {
 		}
 		return ref.New[float64](w)
 	}
-	e, err := eval.OpenEngine(m, c.Model, c.Threads)
+	e, err := eval.OpenEngine(m, c.Model, cpu.Options{Threads: c.Threads})
 	if err != nil {
 		return nil, err
 	}
