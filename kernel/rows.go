@@ -167,7 +167,7 @@ func Multiply(p *Pool, in *Input, products ...Product) {
 	if in.n > 0 && in.k > 0 {
 		share := taskShare
 		if j.direct {
-			share = directShare
+			share = in.kit.directShare
 		}
 		j.panels, j.each = panels, max(1, panels/(share*p.Threads()))
 		if p.Threads() == 1 {
@@ -181,11 +181,8 @@ func Multiply(p *Pool, in *Input, products ...Product) {
 }
 
 // taskShare is how many tasks a thread gets of one call; neighbours make one task, so that what is read next is known.
-// Without panels there are fewer, since the first rows of a task are waited for.
-const (
-	taskShare   = 8
-	directShare = 2
-)
+// Without panels there are fewer, since the first rows of a task are waited for (rowKit.directShare).
+const taskShare = 8
 
 // rowKit is how one level multiplies with weights of one format.
 type rowKit struct {
@@ -201,10 +198,11 @@ type rowKit struct {
 	quantize func(q []int8, d []float32, zero []int32, x []float32, offset int)
 
 	// Products without panels, for inputs of few rows.
-	direct     []func(t *rowDirect) // for 1, 2 and so on rows
-	directMost int                  // most rows of an input that is multiplied this way
-	directVecs int                  // lanes*directVecs rows of the weight at a time
-	directUnit int                  // whole units of so many elements
+	direct      []func(t *rowDirect) // for 1, 2 and so on rows
+	directMost  int                  // most rows of an input that is multiplied this way
+	directVecs  int                  // lanes*directVecs rows of the weight at a time
+	directUnit  int                  // whole units of so many elements
+	directShare int                  // tasks a thread gets of one call
 }
 
 // rowPack brings lanes rows of a weight into a panel, side by side. The assembly knows the offsets.
@@ -255,6 +253,8 @@ type rowDirect struct {
 	next   *byte // what is read after this, for prefetching
 	tail   int   // of pairs: which dwords there are of a unit more, a bit each
 	sums   *float32
+
+	stretches int // of pairs: how many pairChunk there are, the last perhaps in part
 }
 
 // rowJob is some products on their way through the pool.
@@ -278,7 +278,7 @@ type rowScratch struct {
 	panel []float32 // aligned by the allocator, since it is large
 	scale []float32
 	sums  []float32
-	apart []float32 // the sixteen sums of pairs, of 16 rows of the weight and some of activations
+	apart []float32 // the sixteen sums of pairs: of all stretches, some rows of activations, 16 of the weight
 	edge  []byte
 	p     rowPack
 	t     rowTile
@@ -388,18 +388,16 @@ func (s *rowScratch) straight(in *Input, w *Weight, first, cols int) {
 // pairs adds the products of pairs of the 16 rows of the weight from first on.
 func (s *rowScratch) pairs(in *Input, w *Weight, first int) {
 	kit, d, size := in.kit, &s.d, w.Format.RowBytes(in.k)
-	s.apart = fit(s.apart, len(kit.direct)*kit.lanes*kit.lanes)
-	d.stride, d.cRow, d.sums = size, 4*kit.lanes, &s.apart[0]
-	for at := 0; at < in.k; at += pairChunk {
-		n := min(pairChunk, in.k-at)
-		d.src, d.units, d.tail = &w.Data[first*size+w.Format.RowBytes(at)], n/pairUnit, 1<<((n%pairUnit+1)/2)-1
-		for r := 0; r < in.n; {
-			rows := min(len(kit.direct), in.n-r)
-			d.c = &s.sums[r*kit.lanes]
-			d.a, d.aRow = in.row(r, at)
-			kit.direct[rows-1](d)
-			r += rows
-		}
+	d.stretches = (in.k + pairChunk - 1) / pairChunk
+	s.apart = fit(s.apart, d.stretches*len(kit.direct)*kit.lanes*kit.lanes)
+	d.src, d.stride, d.cRow, d.sums = &w.Data[first*size], size, 4*kit.lanes, &s.apart[0]
+	d.units, d.tail = in.k/pairUnit, 1<<(in.k%pairUnit/2)-1
+	for r := 0; r < in.n; {
+		rows := min(len(kit.direct), in.n-r)
+		d.c = &s.sums[r*kit.lanes]
+		d.a, d.aRow = in.row(r, 0)
+		kit.direct[rows-1](d)
+		r += rows
 	}
 	s.d = rowDirect{}
 }

@@ -31,16 +31,16 @@ func rowsAVX512(l *level) {
 	}
 	k := &l.rows[FormatF32]
 	k.unit = 4
-	k.direct, k.directMost, k.directVecs, k.directUnit = directFloatAVX512, 4, 2, 16
+	k.direct, k.directMost, k.directVecs, k.directUnit, k.directShare = directFloatAVX512, 4, 2, 16, 2
 	if cpu.X86.HasAVX512BF16 {
 		k := &l.rows[FormatBF16]
 		k.pairs, k.unit, k.chunk, k.pack, k.tiles = true, pairUnit, pairChunk, packPairsAVX512, tilePairsAVX512
-		k.direct, k.directMost, k.directVecs = directPairsAVX512, 4, 1
+		k.direct, k.directMost, k.directVecs, k.directShare = directPairsAVX512, 4, 1, 4
 	}
 	if cpu.X86.HasAVX512VNNI {
 		k := kit
 		k.rows, k.unit, k.chunk, k.tiles = 3, quantBlock, 512, tileBlocksAVX512
-		k.directMost, k.directVecs, k.directUnit = 6, 1, quantBlock
+		k.directMost, k.directVecs, k.directUnit, k.directShare = 6, 1, quantBlock, 2
 		k.pack, k.direct, k.offset = packQ80AVX512, directQ80AVX512, 128
 		l.rows[FormatQ8] = k
 		k.pack, k.direct, k.offset = packQ40AVX512, directQ40AVX512, 8

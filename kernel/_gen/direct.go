@@ -24,7 +24,12 @@ const (
 	directNext   = 80
 	directTail   = 88
 	directSums   = 96
+
+	directStretches = 104
 )
+
+// pairStretch is how many units of pairs have sums of their own; rows.go has it as pairChunk.
+const pairStretch = 64
 
 // Most rows of activations, and how many times 16 rows of float32 are read side by side: sums wait for themselves, so
 // that more than one chain of them has to be under way.
@@ -72,15 +77,15 @@ func (p *packer) sums(rows, vecs int, acc func(i, g int) string) {
 	p.end()
 }
 
-// directPairs multiplies pairs of bfloat16, four rows of the weight at a time as they lie, and adds the sixteen sums of
-// each to c: they are turned when those of 16 rows are there.
+// directPairs multiplies pairs of bfloat16, four rows of the weight at a time as they lie. Each stretch of pairStretch
+// units has sixteen sums, which are turned and added to c one after the other when those of 16 rows are there.
 func (p *packer) directPairs(rows int) {
 	acc := func(i, r int) string { return p.r(16 + 4*i + r) }
 	weight := func(base string, r int) string {
 		return "(" + base + ")" + []string{"", "(R8*1)", "(R8*2)", "(R9*1)"}[r]
 	}
 	p.line("// func directPairs%d%s(t *rowDirect)", rows, p.name)
-	p.line("TEXT ·directPairs%d%s(SB), NOSPLIT, $0-8", rows, p.name)
+	p.line("TEXT ·directPairs%d%s(SB), NOSPLIT, $16-8", rows, p.name)
 	p.op("MOVQ t+0(FP), DI")
 	p.op("MOVQ %d(DI), SI", directSrc)
 	p.op("MOVQ %d(DI), R8", directStride)
@@ -93,11 +98,15 @@ func (p *packer) directPairs(rows int) {
 	p.op("LEAQ (R8)(R9*1), R10")
 	p.op("MOVQ $4, R13")
 	p.line("group:")
+	p.op("MOVQ R12, 8(SP)")
 	p.op("MOVQ SI, AX")
 	p.op("ADDQ R10, SI")
 	p.op("MOVQ SI, R11") // the next four rows, asked for meanwhile
 	p.op("MOVQ %d(DI), DX", directA)
-	p.op("MOVQ %d(DI), CX", directUnits)
+	p.op("MOVQ %d(DI), BX", directUnits)
+	p.op("MOVQ %d(DI), CX", directStretches)
+	p.op("MOVQ CX, 0(SP)")
+	p.line("stretch:")
 	for i := range rows {
 		for r := range 4 {
 			p.op("VPXORD %[1]s, %[1]s, %[1]s", acc(i, r))
@@ -111,8 +120,12 @@ func (p *packer) directPairs(rows int) {
 			}
 		}
 	}
+	p.op("MOVQ $%d, CX", pairStretch)
+	p.op("CMPQ BX, CX")
+	p.op("CMOVQLT BX, CX")
+	p.op("SUBQ CX, BX")
 	p.op("TESTQ CX, CX")
-	p.op("JEQ tail")
+	p.op("JEQ last")
 	p.line("unit:")
 	for r := range 4 {
 		p.op("VMOVDQU32 %s, %s", weight("AX", r), p.r(r))
@@ -124,7 +137,9 @@ func (p *packer) directPairs(rows int) {
 	}
 	p.op("DECQ CX")
 	p.op("JNE unit")
-	p.line("tail:")
+	p.line("last:")
+	p.op("CMPQ 0(SP), $1")
+	p.op("JNE keep")
 	p.op("CMPQ %d(DI), $0", directTail)
 	p.op("JEQ keep")
 	for r := range 4 {
@@ -137,12 +152,19 @@ func (p *packer) directPairs(rows int) {
 			p.op("VMOVUPS %s, %d(R12)", acc(i, r), 1024*i+64*r)
 		}
 	}
+	p.op("ADDQ $%d, R12", 1024*rows)
+	p.op("DECQ 0(SP)")
+	p.op("JNE stretch")
+	p.op("MOVQ 8(SP), R12")
 	p.op("ADDQ $256, R12")
 	p.op("DECQ R13")
 	p.op("JNE group")
+
 	p.op("MOVQ %d(DI), R12", directSums)
-	p.op("MOVQ %d(DI), AX", directC)
+	p.op("MOVQ %d(DI), CX", directStretches)
 	p.op("MOVQ %d(DI), DX", directCRow)
+	p.line("turn:")
+	p.op("MOVQ %d(DI), AX", directC)
 	for i := range rows {
 		for r := range 16 {
 			p.op("VMOVUPS %d(R12), %s", 1024*i+64*r, p.r(r))
@@ -157,6 +179,9 @@ func (p *packer) directPairs(rows int) {
 			p.op("ADDQ DX, AX")
 		}
 	}
+	p.op("ADDQ $%d, R12", 1024*rows)
+	p.op("DECQ CX")
+	p.op("JNE turn")
 	p.end()
 }
 
