@@ -133,11 +133,11 @@ func TestModelThatDoesNotFitIsRefused(t *testing.T) {
 	for _, x := range m.Tensors() {
 		size += int64(len(x.Data))
 	}
-	keys := cpu.SessionBytes(m.Config(), 128)
-	if err := fits(m.Config(), m.Tensors(), "tiny", size+keys); err != nil {
+	keys := cpu.SessionBytes(m.Config(), cpu.Options{}, 128)
+	if err := fits(m.Config(), cpu.Options{}, m.Tensors(), "tiny", size+keys); err != nil {
 		t.Errorf("exactly enough memory: %v", err)
 	}
-	if err := fits(m.Config(), m.Tensors(), "tiny", 0); err != nil {
+	if err := fits(m.Config(), cpu.Options{}, m.Tensors(), "tiny", 0); err != nil {
 		t.Errorf("unknown memory: %v", err)
 	}
 	for memory, want := range map[int64]string{
@@ -145,7 +145,7 @@ func TestModelThatDoesNotFitIsRefused(t *testing.T) {
 		size/5 + keys:   "--dtype q4_0 makes",
 		1000:            "(use a machine with more memory)",
 	} {
-		if err := fits(m.Config(), m.Tensors(), "tiny", memory); err == nil || !strings.Contains(err.Error(), want) {
+		if err := fits(m.Config(), cpu.Options{}, m.Tensors(), "tiny", memory); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%d bytes: %v, want %s", memory, err, want)
 		}
 	}
