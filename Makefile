@@ -36,6 +36,7 @@ cross:
 xla:
 	CGO_ENABLED=1 $(GO) build -tags xla -o /dev/null ./cmd/ravn
 	CGO_ENABLED=1 $(GO) vet -tags xla ./engine/xla ./workflow
+	CGO_ENABLED=1 $(GO) test -tags xla ./engine/xla
 
 generate-and-diff:
 	$(GO) generate ./kernel

@@ -98,4 +98,5 @@ def main():
     print(f"torch {shape} {precision} {threads} {B * T / statistics.median(seconds):.0f} {B * T / min(seconds):.0f} {peak:.0f}", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -2,4 +2,32 @@
 
 package xla
 
-import _ "github.com/gomlx/gomlx/backends/xla" // PJRT plug-ins, through cgo
+import (
+	"errors"
+	"strings"
+
+	"github.com/gomlx/go-xla/pkg/pjrt"
+	"github.com/gomlx/gomlx/backends"
+	"github.com/gomlx/gomlx/backends/xla" // PJRT plug-ins, through cgo
+)
+
+// Plug-ins are fetched when somebody asks for it (Install), not when a program starts.
+func init() { xla.EnableAutoInstall(false) }
+
+// openPJRT starts a plug-in. Those of GPUs keep three quarters of the memory by default, of which a 7B model on one H200 has too
+// little: they are asked for more, at once, or, when grow is set, as it is needed, so that the driver's figure tells what was.
+func openPJRT(name string, grow bool) (backends.Backend, error) {
+	plugin, ok := strings.CutPrefix(name, "xla:")
+	if !ok || !strings.Contains(strings.ToLower(plugin), "cuda") {
+		return backends.NewWithConfig(name)
+	}
+	b, err := xla.NewWithOptions(plugin, pjrt.NamedValuesMap{"memory_fraction": float32(0.95), "preallocate": !grow})
+	if err == nil {
+		return b, nil
+	}
+	plain, again := backends.NewWithConfig(name) // a plug-in that does not know these options
+	if again != nil {
+		return nil, errors.Join(err, again)
+	}
+	return plain, nil
+}

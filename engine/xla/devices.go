@@ -63,8 +63,8 @@ func (c *clock) total() time.Duration {
 
 // start opens a backend with n of its devices; 0 is all that it has. The backend in plain Go has one; several are
 // virtual ones.
-func start(name string, n int) (*devices, error) {
-	backend, err := open(name)
+func start(name string, n int, grow bool) (*devices, error) {
+	backend, err := open(name, grow)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func needDevices(t *testing.T, n int) {
 	if strings.HasPrefix(name, "go") {
 		return
 	}
-	d, err := start(name, 0)
+	d, err := start(name, 0, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestShardings(t *testing.T) {
 
 // TestVirtualDevicesForgiveNothing: what a real device would refuse or compute wrongly is an error on a virtual one.
 func TestVirtualDevicesForgiveNothing(t *testing.T) {
-	plain, err := open(plainGo)
+	plain, err := open(plainGo, false)
 	if err != nil {
 		t.Fatal(err)
 	}

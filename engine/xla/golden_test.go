@@ -27,7 +27,7 @@ func TestGraphsOfMistral(t *testing.T) {
 	}
 	const B, T = 1, 8192 // unlike the width, so that T×T would show
 	d := &decoder{c: c, compute: dtypes.BFloat16, B: B, T: T, queries: 512, rows: 1024}
-	backend, err := open(plainGo)
+	backend, err := open(plainGo, false)
 	if err != nil {
 		t.Fatal(err)
 	}

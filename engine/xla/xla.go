@@ -14,8 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +29,7 @@ import (
 // Options say how an engine runs. The zero value is float32 on the default backend.
 type Options struct {
 	Devices   int    // of the host, that work as one; 0 is all that the backend has
+	Grow      bool   // take a GPU's memory as it is needed, which tells how much that is, rather than nearly all at once
 	Backend   string // GoMLX's name of a backend, such as "go" or "xla:cuda"; "" is DefaultBackend()
 	BF16      bool   // round operands of matrix products to bfloat16
 	Queries   int    // length of attention's blocks; 0 is 512
@@ -40,9 +39,6 @@ type Options struct {
 	BF16Moments bool    // keep the moments of AdamW in bfloat16, half the memory; they are reckoned in float32
 }
 
-// Linked tells whether this build can load PJRT plug-ins (the tag xla).
-func Linked() bool { return slices.Contains(backends.List(), "xla") }
-
 // filled puts defaults in the place of zeros.
 func (o Options) filled() Options {
 	o.Backend = cmp.Or(o.Backend, DefaultBackend())
@@ -50,19 +46,6 @@ func (o Options) filled() Options {
 	o.LogitRows = cmp.Or(o.LogitRows, 1024)
 	return o
 }
-
-// DefaultBackend is "xla:" and RAVN_PJRT in a build with the tag xla when that names a plug-in (a name such as cuda, or
-// the path of its library), and GoMLX's backend in plain Go otherwise.
-func DefaultBackend() string {
-	if plugin := os.Getenv("RAVN_PJRT"); plugin != "" && Linked() {
-		return "xla:" + plugin
-	}
-	return plainGo
-}
-
-// plainGo runs one operation after the other: the workers that GoMLX 0.26 gives operations to can wait for each other
-// for ever on machines with few cores.
-const plainGo = "go:ops_sequential"
 
 // Engine trains and scores a decoder. Its methods may be called from several goroutines and wait for each other.
 type Engine struct {
@@ -93,9 +76,9 @@ func New(w *model.Weights, o Options) (*Engine, error) {
 		return nil, fmt.Errorf("engine/xla: Queries %d, LogitRows %d, Devices %d and ZLoss %g must not be negative", o.Queries, o.LogitRows, o.Devices, o.ZLoss)
 	}
 	o = o.filled()
-	dev, err := start(o.Backend, o.Devices)
+	dev, err := start(o.Backend, o.Devices, o.Grow)
 	if err != nil {
-		return nil, fmt.Errorf("engine/xla: backend %q: %w (compiled in: %v; PJRT needs a build with -tags xla and a plug-in named by RAVN_PJRT)", o.Backend, err, backends.List())
+		return nil, fmt.Errorf("engine/xla: backend %q: %w (compiled in: %v; PJRT needs a build with -tags xla and a plug-in, see ravn doctor)", o.Backend, err, backends.List())
 	}
 	e := &Engine{config: w.Config, options: o, dev: dev, layout: w.Config.Layout(), spare: map[int]cache{}}
 	if err := e.SetState(model.State{Params: w.Params}); err != nil {
@@ -106,13 +89,13 @@ func New(w *model.Weights, o Options) (*Engine, error) {
 }
 
 // open starts a backend. GoMLX panics at a name that it does not know.
-func open(name string) (b backends.Backend, err error) {
+func open(name string, grow bool) (b backends.Backend, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%v", p)
 		}
 	}()
-	return backends.NewWithConfig(name)
+	return openPJRT(name, grow)
 }
 
 // Config is the configuration of the decoder.

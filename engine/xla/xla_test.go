@@ -3,12 +3,9 @@ package xla
 import (
 	"math"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/gomlx/gomlx/backends"
 
 	"ravn/engine/ref"
 	"ravn/model"
@@ -70,11 +67,12 @@ func batch(r *rand.Rand, c *model.Config, packed bool) *model.Batch {
 	return b
 }
 
-// backendOf is the backend to test on: the plug-in that RAVN_PJRT names in a build with the tag xla, else plain Go.
+// backendOf is the backend to test on: in a build with the tag xla the plug-in that RAVN_PJRT names or that lies where
+// plug-ins usually lie, else plain Go.
 func backendOf(t *testing.T) string {
 	t.Helper()
-	if slices.Contains(backends.List(), "xla") && os.Getenv("RAVN_PJRT") == "" {
-		t.Log("built with the tag xla, but RAVN_PJRT names no plug-in: testing on the backend in plain Go")
+	if Linked() && Plugin() == "" {
+		t.Log("built with the tag xla, but there is no plug-in (RAVN_PJRT, ravn pull-plugin): testing on the backend in plain Go")
 	}
 	return DefaultBackend()
 }

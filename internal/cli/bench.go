@@ -23,21 +23,25 @@ import (
 
 // BenchCmd measures this machine.
 type BenchCmd struct {
-	What    string  `arg:"" optional:"" enum:"all,kernels,tokenizer,train,generate" default:"all" help:"all, kernels, tokenizer, train or generate."`
+	What    string  `arg:"" optional:"" enum:"all,kernels,tokenizer,train,generate,xla" default:"all" help:"all (of the processor), kernels, tokenizer, train or generate; or xla, training steps on GPUs."`
 	Threads int     `help:"Threads; 0 uses all processors."`
 	Seconds float64 `default:"0.6" help:"Time for one measurement; each is taken at least three times."`
 	Size    string  `enum:"tiny,small,full" default:"small" help:"small takes about 20 s; full measures TinyLlama's shape and a decoder of 56M parameters; tiny only shows the form."`
 	JSON    bool    `name:"json" help:"As JSON."`
+
+	xlaFlags `embed:""`
 }
 
 // Help is shown under --help.
 func (c *BenchCmd) Help() string {
 	return `Products are given in GFLOP/s with their share of what the processor can do at most, found with loops over registers alone, at the
 level that RAVN_CPU chooses; what reads weights once, in GB/s with its share of the memory's speed, found by reading 256 MB.
-Weights are random. Run it on a machine that does nothing else.
+Weights are random. Run it on a machine that does nothing else. With xla it times training steps on the devices of the PJRT plug-in
+(or on GoMLX's plain backend, where --shape toy is the size), bench/pytorch/gpu.py the same in PyTorch.
 
 Example:
-  ravn bench kernels --threads 2`
+  ravn bench kernels --threads 2
+  ravn bench xla --shape 7b --json`
 }
 
 // benchReport is what the command prints.
@@ -110,6 +114,9 @@ var benchSizes = map[string]benchSize{
 func (c *BenchCmd) Run(ctx context.Context, s *Streams) error {
 	if !(c.Seconds > 0 && c.Seconds < 3600) || c.Threads < 0 {
 		return usageError{fmt.Errorf("bench: --seconds %g and --threads %d must be positive", c.Seconds, c.Threads)}
+	}
+	if c.What == "xla" {
+		return c.benchXLA(ctx, s)
 	}
 	b := &bench{ctx: ctx, c: c, d: time.Duration(c.Seconds * float64(time.Second)), size: benchSizes[c.Size]}
 	b.report = benchReport{Version: run.Version(), CPU: run.ThisMachine().CPU, Features: kernel.CPU(), Level: kernel.Level(), Threads: c.Threads, Size: c.Size}

@@ -66,6 +66,7 @@ type Commands struct {
 	Trace       TraceCmd       `cmd:"" help:"Which documents and licences a training step saw, and which steps saw a document, source, licence or agreement."`
 	Launch      LaunchCmd      `cmd:"" help:"Job files for clusters: Slurm, Kubernetes."`
 	Bench       BenchCmd       `cmd:"" help:"How fast this machine multiplies, reads, tokenises, trains and generates."`
+	PullPlugin  PullPluginCmd  `cmd:"" name:"pull-plugin" help:"The library through which --engine xla drives GPUs: fetched, checked, and where it was put."`
 	Doctor      DoctorCmd      `cmd:"" help:"What this machine has, what is missing, what to do."`
 	Version     VersionCmd     `cmd:"" help:"The version of ravn."`
 }

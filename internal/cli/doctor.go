@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"ravn/engine/xla"
@@ -81,39 +83,58 @@ func (c *DoctorCmd) look() []finding {
 		c.lookDisk(),
 		lookData(),
 	}
-	return append(all, lookGPU(os.Getenv("RAVN_PJRT"), xla.Linked()))
+	return append(all, lookGPU(driver(), os.Getenv("RAVN_PJRT"), xla.Plugins(), xla.Linked()))
 }
 
-// lookGPU tells whether --engine xla would find a GPU: a card with its driver, a build that can load plug-ins, and a
-// plug-in for the card.
-func lookGPU(plugin string, linked bool) finding {
-	f := finding{What: "gpu", State: "note", Found: "no GPU driver found"}
+// driver says which accelerators this machine has, with the version of their driver; "" is none.
+func driver() string {
 	cards, _ := filepath.Glob("/dev/nvidia[0-9]*")
 	for _, other := range []string{"/dev/kfd", "/dev/accel*"} {
 		more, _ := filepath.Glob(other)
 		cards = append(cards, more...)
 	}
-	if len(cards) > 0 {
-		f.Found = strings.Join(cards, ", ")
+	found := strings.Join(cards, ", ")
+	if text, err := os.ReadFile("/proc/driver/nvidia/version"); err == nil && found != "" {
+		line, _, _ := strings.Cut(string(text), "\n")
+		found += " (" + strings.Join(strings.Fields(strings.TrimPrefix(line, "NVRM version:")), " ") + ")"
 	}
+	return found
+}
+
+// lookGPU tells whether --engine xla would find a GPU: a card with its driver, a build that can load plug-ins, and a
+// plug-in, which asked names (RAVN_PJRT) or is among those that lie where they usually do.
+func lookGPU(cards, asked string, plugins []string, linked bool) finding {
+	f := finding{What: "gpu", State: "note", Found: cmp.Or(cards, "no GPU driver found")}
+	if asked != "" {
+		f.Found += "; RAVN_PJRT=" + asked
+	}
+	if len(plugins) > 0 {
+		f.Found += "; plug-ins: " + strings.Join(plugins, ", ")
+	}
+	const build = "this build cannot load PJRT plug-ins: build with CGO_ENABLED=1 go build -tags xla ./cmd/ravn"
 	switch {
-	case len(cards) == 0 && plugin == "":
+	case filepath.IsAbs(asked) && !exists(asked):
+		f.State, f.Advice = "problem", "RAVN_PJRT: no such file: "+asked
+	case cards == "" && asked == "":
 		f.Advice = "training runs on the processor, which is enough up to a few hundred million parameters; see docs/design/xla.md for GPUs"
-	case !linked:
-		f.Advice = "this build cannot load PJRT plug-ins: build with CGO_ENABLED=1 go build -tags xla ./cmd/ravn"
-	case plugin == "":
-		f.Advice = "set RAVN_PJRT to a PJRT plug-in: the path of its library (it comes with JAX: jax_plugins/xla_cuda12/xla_cuda_plugin.so), or a name such as cuda"
-	case filepath.IsAbs(plugin):
-		if _, err := os.Stat(plugin); err != nil {
-			f.State, f.Advice = "problem", fmt.Sprintf("RAVN_PJRT: %v", err)
-			return f
+	case asked == "" && len(plugins) == 0:
+		f.Advice = "ravn pull-plugin cuda fetches a PJRT plug-in with the libraries it needs; or set RAVN_PJRT to the path of one (it comes with JAX: jax_plugins/xla_cuda12/xla_cuda_plugin.so)"
+		if !linked {
+			f.Advice += "; " + build
 		}
-		fallthrough
+	case !linked:
+		f.Advice = build
+	case asked != "" && asked != "none" && !filepath.IsAbs(asked) && !slices.ContainsFunc(plugins, func(file string) bool { return strings.Contains(filepath.Base(file), "_"+asked+"_") }):
+		f.State, f.Advice = "problem", fmt.Sprintf("RAVN_PJRT: no plug-in %q where they usually lie (ravn pull-plugin %s, or the path of its library)", asked, asked)
 	default:
-		f.State, f.Found = "ok", f.Found+"; plug-in "+plugin
-		f.Advice = "use it with --engine xla"
+		f.State, f.Advice = "ok", "use it with --engine xla"
 	}
 	return f
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
 }
 
 func lookKernels() finding {

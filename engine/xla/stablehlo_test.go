@@ -1,0 +1,161 @@
+//go:build xla
+
+package xla
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/gomlx/go-xla/pkg/pjrt"
+	pjrtbackend "github.com/gomlx/gomlx/backends/xla"
+	"github.com/gomlx/gomlx/pkg/core/distributed"
+	"github.com/gomlx/gomlx/pkg/core/dtypes"
+	"github.com/gomlx/gomlx/pkg/core/graph"
+	"github.com/gomlx/gomlx/pkg/core/shapes"
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/klog/v2"
+
+	"ravn/model"
+)
+
+// builderOnly is GoMLX's XLA backend with n devices and no plug-in, which writes programs and can compile none. Its fields
+// are not ours, so they are set by reflection; a version that renames them fails here.
+func builderOnly(t *testing.T, n int) *pjrtbackend.Backend {
+	t.Helper()
+	b := &pjrtbackend.Backend{}
+	for name, value := range map[string]any{"plugin": &pjrt.Plugin{}, "numDevices": n, "capabilities": pjrtbackend.Capabilities.Clone()} {
+		f := reflect.ValueOf(b).Elem().FieldByName(name)
+		if !f.IsValid() {
+			t.Fatalf("GoMLX's XLA backend has no field %s", name)
+		}
+		reflect.NewAt(f.Type(), unsafe.Pointer(f.UnsafeAddr())).Elem().Set(reflect.ValueOf(value))
+	}
+	return b
+}
+
+// programText is the StableHLO of a program, as it would be handed to the plug-in: GoMLX logs it before it does so.
+func programText(t *testing.T, d *devices, name string, cuts []int, f func(in []*graph.Node) []*graph.Node, in []shapes.Shape, inCuts []int) string {
+	t.Helper()
+	var log bytes.Buffer
+	flags := flag.NewFlagSet("", flag.PanicOnError)
+	klog.InitFlags(flags)
+	for _, x := range [][2]string{{"logtostderr", "false"}, {"stderrthreshold", "FATAL"}, {"v", "2"}} {
+		if err := flags.Set(x[0], x[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	klog.SetOutput(&log)
+	defer flags.Set("v", "0")
+	func() {
+		defer func() { _ = recover() }() // there is no client to compile with
+		g := graph.NewGraph(d.backend, name)
+		if err := g.SetAutoSharding(d.mesh); err != nil {
+			t.Fatal(err)
+		}
+		var nodes []*graph.Node
+		for i, s := range in {
+			nodes = append(nodes, graph.ShardedParameter(g, "arg"+string(rune('a'+i)), s, d.spec(inCuts[i])))
+		}
+		out := f(nodes)
+		var specs []*distributed.ShardingSpec
+		for i := range out {
+			specs = append(specs, d.spec(cuts[min(i, len(cuts)-1)]))
+		}
+		g.CompileWithSharding(out, specs)
+	}()
+	klog.Flush()
+	_, text, ok := strings.Cut(log.String(), "StableHLO program:\n")
+	if !ok {
+		t.Fatalf("%s: no program was written:\n%s", name, log.String())
+	}
+	return text
+}
+
+// TestStableHLO compares what XLA's partitioner is told of programs on 4 devices with testdata/stablehlo.txt, which was read
+// by a person: the mesh, and how each input and output is cut. The shapes of a 7B model, whose programs are built and
+// not compiled. UPDATE=1 writes it anew.
+func TestStableHLO(t *testing.T) {
+	c := &model.Config{
+		Architectures: []string{"MistralForCausalLM"}, ModelType: "mistral", VocabSize: 32000, HiddenSize: 4096, IntermediateSize: 14336,
+		NumHiddenLayers: 32, NumAttentionHeads: 32, NumKeyValueHeads: 8, HeadDim: 128, HiddenAct: "silu", MaxPositionEmbeddings: 32768,
+		RMSNormEps: 1e-5, RopeTheta: 10000, SlidingWindow: 4096,
+	}
+	const B, T = 4, 4096
+	mesh, err := distributed.NewDeviceMesh([]int{4}, []string{meshAxis})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := &devices{backend: builderOnly(t, 4), n: 4, mesh: mesh}
+	e := &Engine{config: c, options: Options{BF16: true}, dev: dev}
+	d := &decoder{c: c, compute: e.compute(), B: B, T: T, queries: 512, rows: 1024, devices: 4}
+	f32 := func(dims ...int) shapes.Shape { return shapes.Make(dtypes.Float32, dims...) }
+	i32 := func(dims ...int) shapes.Shape { return shapes.Make(dtypes.Int32, dims...) }
+	half := func(s shapes.Shape) shapes.Shape {
+		if s.Rank() == 2 {
+			s = shapes.Make(e.compute(), s.Dimensions...)
+		}
+		return s
+	}
+	var parts, wholes []shapes.Shape
+	var partCuts, wholeCuts []int
+	for _, p := range c.Layout()[1 : 1+numLayer] {
+		s := f32(p.Shape...)
+		parts, partCuts = append(parts, s), append(partCuts, dev.axis(p.Shape))
+		wholes, wholeCuts = append(wholes, half(s)), append(wholeCuts, whole)
+	}
+	batch, rows := []shapes.Shape{f32(B*T, 4096), f32(B*T, 64), f32(B*T, 64), i32(B, T)}, []int{0, 0, 0, 0}
+	var all strings.Builder
+	for _, x := range []struct {
+		name   string
+		in     []shapes.Shape
+		inCuts []int
+		cuts   []int
+		f      func(n []*graph.Node) []*graph.Node
+	}{
+		{"gather", parts, partCuts, []int{whole}, d.round},
+		{"block_backward", slices.Concat(batch, wholes, batch[:1], parts), slices.Concat(rows, wholeCuts, rows[:1], partCuts), append([]int{0}, partCuts...), func(n []*graph.Node) []*graph.Node {
+			dx, g := d.blockBackward(n[4+numLayer], n[0], layerOf(n[4:]), layerOf(n[5+numLayer:]), n[1], n[2], n[3])
+			return []*graph.Node{dx, g.inNorm, g.q, g.k, g.v, g.o, g.postNorm, g.gate, g.up, g.down}
+		}},
+		{"embed", []shapes.Shape{f32(32000, 4096), i32(B * T)}, []int{0, 0}, []int{0}, func(n []*graph.Node) []*graph.Node { return []*graph.Node{embed(n[0], n[1])} }},
+		{"squares", parts[1:2], partCuts[1:2], []int{whole}, func(n []*graph.Node) []*graph.Node {
+			return []*graph.Node{graph.Reshape(graph.ReduceAllSum(graph.Mul(n[0], n[0])), 1)}
+		}},
+	} {
+		all.WriteString(told(t, programText(t, dev, x.name, x.cuts, x.f, x.in, x.inCuts)))
+	}
+	path := filepath.Join("testdata", "stablehlo.txt")
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(path, []byte(all.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), all.String()); diff != "" {
+		t.Errorf("-%s +now (UPDATE=1 rewrites it):\n%s", path, diff)
+	}
+}
+
+var comma = regexp.MustCompile(`, (%|tensor)`)
+
+// told is the head of a program: all up to its first operation, a line for each input and output.
+func told(t *testing.T, text string) string {
+	t.Helper()
+	at := strings.Index(text, "func.func @main")
+	end := strings.Index(text[max(at, 0):], "{\n")
+	if at < 0 || end < 0 {
+		t.Fatalf("a program without main:\n%.2000s", text)
+	}
+	return comma.ReplaceAllString(text[:at+end+1], ",\n    $1") + "\n"
+}
