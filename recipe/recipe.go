@@ -413,6 +413,13 @@ func (r *Recipe) Validate() error {
 	if r.Train.Schedule.StartAtBase && r.Base.Phase == nil {
 		bad("train.schedule.start_at_base: the base is not trained here, so its last rate is not known (give start_lr)")
 	}
+	if g := r.Train.Guard; g != nil {
+		for _, t := range g.Tasks {
+			if !slices.Contains(r.Eval.Datasets, t.Dataset) {
+				bad("%strain.guard.tasks: %q has to be one of eval.datasets (%s)", r.line("train.guard"), t.Dataset, strings.Join(r.Eval.Datasets, ", "))
+			}
+		}
+	}
 	oneOf("eval.mode", r.Eval.Mode, "ravn", "scandeval-2024")
 	if r.Eval.Iterations < 1 || r.Eval.Limit < 0 || r.Eval.HeldoutBytes < 1 {
 		bad("eval.iterations and eval.heldout_bytes must be positive, eval.limit not negative")

@@ -289,6 +289,9 @@ func writeGuard(b *bytes.Buffer, g *Guard) {
 	b.WriteString("Bits per byte of held-out text at the last evaluation of the training, against the base, paired by document; lower is better.\n\n| held-out text | change, 95 % interval | documents | limit | |\n|---|---|---|---|---|\n")
 	words := map[string]string{"within": "within", "above": "above the limit, not told apart from it", "warned": "above the limit", "beyond": "**beyond the limit**"}
 	for _, r := range g.Rows {
+		if r.Task {
+			continue
+		}
 		limit := "none"
 		if r.Limit != nil {
 			limit = fmt.Sprintf("%+.2f %%", 100**r.Limit)
@@ -296,6 +299,15 @@ func writeGuard(b *bytes.Buffer, g *Guard) {
 		fmt.Fprintf(b, "| %s | %+.2f %% [%+.2f, %+.2f] | %d | %s | %s |\n", cell(r.Group), 100*r.Change, 100*r.Low, 100*r.High, r.Documents, limit, words[r.State])
 	}
 	b.WriteString("\n")
+	if slices.ContainsFunc(g.Rows, func(r Guarded) bool { return r.Task }) {
+		b.WriteString("Tasks that were asked during the training, a few items of each, against the base, paired by item; in points of the score, higher is better.\n\n| data set | change, 95 % interval | items | limit | |\n|---|---|---|---|---|\n")
+		for _, r := range g.Rows {
+			if r.Task {
+				fmt.Fprintf(b, "| %s | %+.2f [%+.2f, %+.2f] | %d | %+.2f | %s |\n", cell(r.Group), -100*r.Change, -100*r.High, -100*r.Low, r.Documents, -100**r.Limit, words[r.State])
+			}
+		}
+		b.WriteString("\n")
+	}
 	for _, a := range g.Actions {
 		fmt.Fprintf(b, "- %s\n", a)
 	}

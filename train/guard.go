@@ -22,7 +22,8 @@ import (
 // at noise do not stop a sound run: the lower end of the 99 % interval, corrected for the number of limits
 // (Bonferroni), beyond the limit at two evaluations in succession.
 type Guard struct {
-	Retain       map[string]float64 `yaml:"retain" json:"retain"`                               // language, or language/source → how much its bits per byte may rise; 0.01 is one percent
+	Retain       map[string]float64 `yaml:"retain,omitempty" json:"retain"`                     // language, or language/source → how much its bits per byte may rise; 0.01 is one percent
+	Tasks        []GuardTask        `yaml:"tasks,omitempty" json:"tasks,omitempty"`             // data sets that are asked too; each costs what ravn plan says
 	Every        int                `yaml:"every,omitempty" json:"every"`                       // steps between evaluations; default validate_every
 	OnBreach     string             `yaml:"on_breach,omitempty" json:"on_breach"`               // "stop" (default), "warn", "decay" (bring the rate down and end) or "raise_replay"
 	DecaySteps   int                `yaml:"decay_steps,omitempty" json:"decay_steps,omitempty"` // of decay: steps to the floor, linear; default a tenth of the run
@@ -45,14 +46,25 @@ func (g *Guard) fill(o *Options) {
 	if g.ReplayFactor == 0 {
 		g.ReplayFactor = 2
 	}
+	for i := range g.Tasks {
+		g.Tasks[i].fill()
+	}
 }
 
 // Validate reports everything that is wrong with g.
 func (g *Guard) Validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("guard."+format, args...)) }
-	if len(g.Retain) == 0 {
-		bad("retain is empty (name the languages to be kept, as in {en: 0.01})")
+	if len(g.Retain)+len(g.Tasks) == 0 {
+		bad("retain and tasks are empty (name the languages to be kept, as in {en: 0.01}, or data sets)")
+	}
+	for i, t := range g.Tasks {
+		if err := t.validate(); err != nil {
+			errs = append(errs, err)
+		}
+		if slices.ContainsFunc(g.Tasks[:i], func(b GuardTask) bool { return b.Dataset == t.Dataset }) {
+			bad("tasks names %s twice", t.Dataset)
+		}
 	}
 	for _, group := range slices.Sorted(maps.Keys(g.Retain)) {
 		if limit := g.Retain[group]; limit < 0 || math.IsNaN(limit) || limit > 10 {
@@ -79,7 +91,8 @@ const (
 	Beyond = "beyond" // the corrected 99 % interval lies above
 )
 
-// Change is a relative change of bits per byte against the base, paired by document, with its 95 % interval.
+// Change is a relative change of bits per byte against the base, paired by document, with its 95 % interval; of a task
+// it is what its score has lost, 0.01 being a point, paired by item. Above zero is worse.
 type Change struct {
 	Value     float64 `json:"value"`
 	Low       float64 `json:"low"`
@@ -89,7 +102,9 @@ type Change struct {
 
 // Judged is one group of held-out documents against the base.
 type Judged struct {
-	Group    string    `json:"group"` // language, or language/source
+	Group    string    `json:"group"`              // language, or language/source; of a task, the data set
+	Task     bool      `json:"task,omitempty"`     // Change and Limit are of a task's score
+	AskedAt  int       `json:"asked_at,omitempty"` // of a task: step at which it was asked
 	Change   Change    `json:"change"`
 	Strict   float64   `json:"-"`                  // lower end of the corrected 99 % interval, where it was asked for
 	Limit    *float64  `json:"limit,omitempty"`    // nil: watched, without limit
@@ -143,22 +158,35 @@ func (g *Guard) judge(groups map[string][]int, base, now []float64) []Judged {
 		j := Judged{Group: name, Change: Change{e.Value, e.Low, e.High, e.N}}
 		if limit, ok := g.Retain[name]; ok {
 			j.Limit = &limit
-			j.State = Within
-			switch {
-			case j.Change.Low > limit:
-				level := 1 - (1-breachLevel)/float64(len(g.Retain))
-				draws := max(resamples, int(math.Ceil(2*tailDraws/(1-level))))
-				strict := stats.PairedRatio(is, was, was, stats.BootstrapOptions{Resamples: draws, Level: level})
-				if j.State, j.Strict = Warned, strict.Low; strict.Low > limit {
-					j.State = Beyond
-				}
-			case j.Change.Value > limit:
-				j.State = Above
-			}
+			level, draws := g.strict()
+			j.stand(func() (float64, error) {
+				return stats.PairedRatio(is, was, was, stats.BootstrapOptions{Resamples: draws, Level: level}).Low, nil
+			})
 		}
 		all = append(all, j)
 	}
 	return all
+}
+
+// strict is the level of the interval that makes a breach, corrected for the number of limits, and how many resamples it takes.
+func (g *Guard) strict() (level float64, draws int) {
+	level = 1 - (1-breachLevel)/float64(max(1, len(g.Retain)+len(g.Tasks)))
+	return level, max(resamples, int(math.Ceil(2*tailDraws/(1-level))))
+}
+
+// stand says how j stands to its limit; low is asked for the lower end of the strict interval where it matters.
+func (j *Judged) stand(low func() (float64, error)) (err error) {
+	j.State = Within
+	switch limit := *j.Limit; {
+	case j.Change.Low > limit:
+		j.State = Warned
+		if j.Strict, err = low(); j.Strict > limit {
+			j.State = Beyond
+		}
+	case j.Change.Value > limit:
+		j.State = Above
+	}
+	return err
 }
 
 // Against compares the scores of a model with those of its base, by language and by language and source; g gives limits.
@@ -187,8 +215,13 @@ type guardState struct {
 
 // see takes an evaluation in: the groups that were beyond their limits last time and are so again, sorted. A breach is
 // told once: a group that stays beyond its limit is not confirmed again until it has been back, or suspects are forgotten.
+// What is not among them, as a task that was not asked this time, stays what it was.
 func (s *guardState) see(all []Judged) (confirmed []string) {
-	var suspects, known []string
+	absent := func(group string) bool {
+		return !slices.ContainsFunc(all, func(j Judged) bool { return j.Group == group })
+	}
+	present := func(group string) bool { return !absent(group) }
+	suspects, known := slices.DeleteFunc(slices.Clone(s.Suspects), present), slices.DeleteFunc(slices.Clone(s.Known), present)
 	for _, j := range all {
 		if j.State == Beyond {
 			suspects = append(suspects, j.Group)
@@ -219,6 +252,10 @@ type Breached struct {
 func (b *Breached) Error() string {
 	var parts []string
 	for _, j := range b.Groups {
+		if j.Task {
+			parts = append(parts, fmt.Sprintf("%s has lost %.2f [%.2f, %.2f] points of its score, limit %.2f, %d items", j.Group, 100*j.Change.Value, 100*j.Change.Low, 100*j.Change.High, 100**j.Limit, j.Change.Documents))
+			continue
+		}
 		parts = append(parts, fmt.Sprintf("%s %+.2f %% [%.2f, %.2f] of its bits per byte, limit %.2f %%, %d documents", j.Group, 100*j.Change.Value, 100*j.Change.Low, 100*j.Change.High, 100**j.Limit, j.Change.Documents))
 	}
 	kept := "none of this run's checkpoints is within limits, the base is"
@@ -257,7 +294,16 @@ func (l *loop) judge(step int, nll []float64) error {
 			return err
 		}
 	}
-	confirmed := l.state.see(l.judged)
+	if err := l.askTasks(step); err != nil {
+		return err
+	}
+	seen := l.judged
+	for _, j := range l.asked {
+		if l.judged = append(l.judged, j); j.AskedAt == step {
+			seen = append(seen[:len(seen):len(seen)], j)
+		}
+	}
+	confirmed := l.state.see(seen)
 	if allWithin(l.judged) {
 		l.state.Within = step / l.Options.CheckpointEvery * l.Options.CheckpointEvery
 		if step == l.end() {
@@ -327,7 +373,9 @@ func (l *loop) say(step int) {
 		if j.Limit == nil {
 			continue
 		}
-		if j.State != Within {
+		if j.Task && j.State != Within && j.AskedAt == step {
+			l.Progress.Logf("guard: step %d: %s has lost %.2f [%.2f, %.2f] points of the base's score, limit %.2f: %s", step, j.Group, 100*j.Change.Value, 100*j.Change.Low, 100*j.Change.High, 100**j.Limit, j.State)
+		} else if !j.Task && j.State != Within {
 			l.Progress.Logf("guard: step %d: %s %+.2f %% [%.2f, %.2f] in bits per byte against the base, limit %.2f %%: %s", step, j.Group, 100*j.Change.Value, 100*j.Change.Low, 100*j.Change.High, 100**j.Limit, j.State)
 		} else if f := j.Forecast; f != nil && f.Low > *j.Limit {
 			l.Progress.Logf("guard: step %d: %s is within its limit of %.2f %%, but is going to end at %+.2f %% [%.2f, %.2f]", step, j.Group, 100**j.Limit, 100*f.Value, 100*f.Low, 100*f.High)
@@ -363,9 +411,14 @@ func (l *loop) act(step int, confirmed []string) error {
 		if !slices.Contains(confirmed, j.Group) {
 			continue
 		}
-		err := l.events.Write("breach", step, "group", j.Group, "change", j.Change.Value, "low", j.Change.Low, "high", j.Change.High,
-			"strict_low", j.Strict, "limit", *j.Limit, "documents", j.Change.Documents, "action", action, "why", why, "within", l.state.Within)
-		if err != nil {
+		fields := []any{
+			"group", j.Group, "change", j.Change.Value, "low", j.Change.Low, "high", j.Change.High,
+			"strict_low", j.Strict, "limit", *j.Limit, "documents", j.Change.Documents, "action", action, "why", why, "within", l.state.Within,
+		}
+		if j.Task {
+			fields = append(fields, "unit", "points")
+		}
+		if err := l.events.Write("breach", step, fields...); err != nil {
 			return err
 		}
 	}

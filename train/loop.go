@@ -50,6 +50,9 @@ type loop struct {
 	history  map[string][]curvePoint // relative changes of each group so far
 	judged   []Judged
 	judgedAt int
+	asked    []Judged // what each task said last
+
+	taskHashes string // of the base's answers
 }
 
 // mostSkipped is how many updates in succession may be left out for want of a number.
@@ -59,6 +62,7 @@ const mostSkipped = 3
 func (l *loop) begin(at *int, meta checkpoint.Meta) error {
 	l.watch = newWatch(l.Options.Spikes)
 	l.state, l.judged, l.judgedAt, l.skipped = guardState{}, nil, 0, 0
+	l.asked = nil
 	l.history = map[string][]curvePoint{}
 	if l.Heldout != nil {
 		l.groups = l.Heldout.groups()
@@ -70,6 +74,9 @@ func (l *loop) begin(at *int, meta checkpoint.Meta) error {
 		l.ema = slices.Clone(l.Engine.State().Params)
 	}
 	if err := l.measureBase(); err != nil {
+		return err
+	}
+	if err := l.askBase(); err != nil {
 		return err
 	}
 	if err := l.sample(0); err != nil {
@@ -102,8 +109,11 @@ func (l *loop) recall(meta checkpoint.Meta) error {
 			}
 		case "guard":
 			l.remember(e)
+		case "guard_task":
+			l.rememberTask(e)
 		}
 	}
+	l.judged = append(l.judged, l.asked...)
 	if l.Options.EMA > 0 {
 		if err := l.readEMA(meta); err != nil {
 			return err
@@ -113,6 +123,9 @@ func (l *loop) recall(meta checkpoint.Meta) error {
 		if err := l.readBase(meta.Extra[guardBaseKey]); err != nil {
 			return err
 		}
+	}
+	if err := l.recallBase(meta.Extra[tasksKey]); err != nil {
+		return err
 	}
 	if l.state, l.rewinds, err = l.remembered(meta); err != nil {
 		return err
@@ -423,6 +436,9 @@ func (l *loop) save(step int) error {
 	}
 	if l.Options.Guard != nil {
 		extra[guardKey] = l.state.text()
+		if l.taskHashes != "" {
+			extra[tasksKey] = l.taskHashes
+		}
 	}
 	if len(l.rewinds) > 0 {
 		text, err := json.Marshal(l.rewinds)

@@ -58,6 +58,7 @@ type Job struct {
 
 	// Reorder is the source as changes have it; nil where the order cannot be changed.
 	Reorder func(c Changes) (Source, error)
+	Tasks   []Task // one for each of the guard's
 	// First is the weights before the first step, for a rewind to the beginning; needed where spikes are rewound.
 	First func() (model.State, error)
 	// Write continues a prompt with so many of the likeliest tokens; nil where the engine cannot.
@@ -139,7 +140,7 @@ func OrderOf(meta checkpoint.Meta) string { return meta.Extra[orderKey] }
 
 // Leavings are the names of all that a job leaves in its folder.
 func Leavings() []string {
-	return []string{"checkpoints", "events.jsonl", "timings.jsonl", "ema", "adapter", outcomeName, scoresName, baseName, "order.json"}
+	return []string{"checkpoints", "events.jsonl", "timings.jsonl", "ema", "adapter", outcomeName, scoresName, baseName, tasksDir, "order.json"}
 }
 
 // Root is the folder that holds the checkpoints of a job in dir.
@@ -162,6 +163,9 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	if j.Options.Guard != nil {
 		if err := j.Options.Guard.check(j.Heldout); err != nil {
 			return nil, err
+		}
+		if len(j.Tasks) != len(j.Options.Guard.Tasks) {
+			return nil, fmt.Errorf("train: guard.tasks: %d are to be asked, %d can be", len(j.Options.Guard.Tasks), len(j.Tasks))
 		}
 	}
 	if _, ok := j.Engine.(*adapter.Engine); ok != (j.Options.Adapter != nil) {

@@ -17,7 +17,8 @@ type Guard struct {
 type GuardRow struct {
 	Group            string
 	Value, Low, High float64
-	Documents        int
+	Documents        int      // or items, of a task
+	Points           bool     // the numbers are points of a task's score that were lost
 	Limit            *float64 // nil: watched, without limit
 	State            string   // "within", "above", "warned", "beyond", "" without limit
 	Forecast         *Band    // of the end; nil while too little is known, or at the end
@@ -26,6 +27,9 @@ type GuardRow struct {
 
 // Change writes the change with its interval.
 func (g GuardRow) Change() string {
+	if g.Points { // what was lost is written as a change of the score, as everywhere
+		return fmt.Sprintf("%+.2f [%+.2f, %+.2f] points", -100*g.Value, -100*g.High, -100*g.Low)
+	}
 	return fmt.Sprintf("%+.2f %% [%+.2f, %+.2f]", 100*g.Value, 100*g.Low, 100*g.High)
 }
 
@@ -33,6 +37,9 @@ func (g GuardRow) Change() string {
 func (g GuardRow) LimitText() string {
 	if g.Limit == nil {
 		return "none"
+	}
+	if g.Points {
+		return fmt.Sprintf("%+.2f points", -100**g.Limit)
 	}
 	return fmt.Sprintf("%+.2f %%", 100**g.Limit)
 }

@@ -29,7 +29,7 @@ func (f *Flow) guardRecord() (*release.Guard, error) {
 	g := &release.Guard{Actions: guardActions(o)}
 	for _, j := range o.Judged {
 		g.Rows = append(g.Rows, release.Guarded{
-			Group: j.Group, Change: j.Change.Value, Low: j.Change.Low, High: j.Change.High, Documents: j.Change.Documents, Limit: j.Limit, State: j.State,
+			Group: j.Group, Change: j.Change.Value, Low: j.Change.Low, High: j.Change.High, Documents: j.Change.Documents, Task: j.Task, Limit: j.Limit, State: j.State,
 		})
 	}
 	return g, nil
@@ -121,8 +121,10 @@ func (f *Flow) pageGuard(p *web.Phase, dir string, phase *recipe.Phase) error {
 		if repeats(j, o.Judged) {
 			continue
 		}
-		row := web.GuardRow{Group: j.Group, Value: j.Change.Value, Low: j.Change.Low, High: j.Change.High, Documents: j.Change.Documents, Limit: j.Limit, State: j.State}
-		if !strings.Contains(row.Group, "/") {
+		row := web.GuardRow{Group: j.Group, Value: j.Change.Value, Low: j.Change.Low, High: j.Change.High, Documents: j.Change.Documents, Points: j.Task, Limit: j.Limit, State: j.State}
+		if j.Task {
+			row.Group += fmt.Sprintf(" (asked at step %d)", j.AskedAt)
+		} else if !strings.Contains(row.Group, "/") {
 			row.Group = languageName(row.Group)
 		}
 		if j.Forecast != nil && !o.Finished {

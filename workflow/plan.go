@@ -47,7 +47,8 @@ type PlannedPhase struct {
 	Trained     int                `json:"trained"`           // parameters
 	Memory      []model.MemoryPart `json:"memory"`
 	MemoryBytes int64              `json:"memory_bytes"`
-	Devices     []PlannedDevices   `json:"devices"` // engine/xla on GPUs
+	Devices     []PlannedDevices   `json:"devices"`         // engine/xla on GPUs
+	Tasks       []PlannedTask      `json:"tasks,omitempty"` // that the guard asks
 }
 
 // PlannedDevices is what a phase takes on each of a number of GPUs.
@@ -165,6 +166,8 @@ func PlanCost(r *recipe.Recipe) (*Plan, error) {
 		return nil, fmt.Errorf("workflow: %s: train.%w", r.File(), err)
 	}
 	p.Phases = append(p.Phases, continued)
+	last := &p.Phases[len(p.Phases)-1]
+	last.Tasks = planTasks(&Flow{Recipe: r}, cfg, r.Train, last.FLOPs)
 	p.lint(r)
 	return p, nil
 }
@@ -421,6 +424,13 @@ func (p *Plan) Write(w io.Writer) {
 		fmt.Fprintf(w, "  memory of the CPU engine, products in %s: %s bytes\n", ph.Precision, count(ph.MemoryBytes))
 		for _, m := range ph.Memory {
 			fmt.Fprintf(w, "    %-14s %10s  %s\n", m.Name, count(m.Bytes), m.Formula)
+		}
+		for _, t := range ph.Tasks {
+			if t.Problem != "" {
+				fmt.Fprintf(w, "  guard task %s: not reckoned: %s\n", t.Dataset, t.Problem)
+				continue
+			}
+			fmt.Fprintf(w, "  guard task %s: asked %d times, at most %s tokens each, %.2g FLOPs, %.1f %% of the phase\n", t.Dataset, t.Times, count(t.Tokens), t.FLOPs, 100*t.Share)
 		}
 	}
 	p.writeDevices(w)

@@ -239,6 +239,10 @@ func curves(name string, steps int, events []run.Event) web.Phase {
 			change, _ := e.Float("change")
 			limit, _ := e.Float("limit")
 			action, _ := e.Text("action")
+			if unit, _ := e.Text("unit"); unit == "points" {
+				p.Notes = append(p.Notes, fmt.Sprintf("Step %d: %s beyond its limit, %+.2f points of %+.2f: %s.", e.Step, group, -100*change, -100*limit, action))
+				break
+			}
 			p.Notes = append(p.Notes, fmt.Sprintf("Step %d: %s beyond its limit, %+.2f %% of %+.2f %%: %s.", e.Step, languageName(group), 100*change, 100*limit, action))
 		case "branch":
 			p.Notes = append(p.Notes, fmt.Sprintf("Branched off from another run at step %d.", e.Step))

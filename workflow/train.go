@@ -238,6 +238,13 @@ func (f *Flow) train(ctx context.Context) error {
 	if in, err = f.phaseInputs(inputs(in, map[string]string{"base": base.Hash})); err != nil {
 		return err
 	}
+	if g := f.Recipe.Train.Guard; g != nil {
+		for _, t := range g.Tasks {
+			if err := f.hashDatasets(in, []string{t.Dataset}); err != nil {
+				return err
+			}
+		}
+	}
 	if from := f.Recipe.Train.From; from != "" {
 		if err := f.hashInto(in, from); err != nil {
 			return err
@@ -321,6 +328,10 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 	if e, ok := engine.(interface{ Devices() int }); ok { // each takes micro_rows at once
 		p.MicroRows = min(p.RowsPerStep, p.MicroRows*e.Devices())
 	}
+	tasks, err := f.guardTasks(p, engine, tok)
+	if err != nil {
+		return nil, err
+	}
 	from := ""
 	if p.From != "" {
 		if from, err = f.Recipe.Path(p.From); err != nil {
@@ -338,6 +349,7 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 			return changed, f.writeOrder(dir, changed)
 		},
 		First:      first,
+		Tasks:      tasks,
 		RecipeHash: hash, Recipe: text, BaseHash: base, Files: tok.Files(), Progress: f.Progress,
 		Save: func(to string, cfg *model.Config, s model.State, meta checkpoint.Meta, files map[string][]byte) error {
 			if err := checkpoint.Save(to, cfg, s, meta, files); err != nil {
