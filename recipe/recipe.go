@@ -6,6 +6,7 @@ package recipe
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -93,7 +94,8 @@ type Decontamination struct {
 type Tokenizer struct {
 	Model  string `yaml:"model,omitempty"`  // .model, tokenizer.json or a folder
 	Train  int    `yaml:"train,omitempty"`  // number of pieces to train
-	Extend int    `yaml:"extend,omitempty"` // pieces learnt from the target text and added to model, which is base.model where it is left out; their embeddings begin as the mean of the old pieces that spell them
+	Extend int    `yaml:"extend,omitempty"` // pieces learnt from the target text and added to model, which is base.model where it is left out; their embeddings begin as init says
+	Init   string `yaml:"init,omitempty"`   // of extend: "mean" (default) of the old pieces that spell the new one, or "overlap": a mean of the old pieces whose letters are most alike, weighed by likeness
 }
 
 // Base is the model that training starts from: a folder, or one trained here first.
@@ -390,6 +392,11 @@ func (r *Recipe) Validate() error {
 	}
 	if r.Tokenizer.Extend != 0 && (r.Tokenizer.Extend < 0 || r.Tokenizer.Train != 0 || r.Base.Model == "") {
 		bad("tokenizer.extend %d must be positive and is for a base.model with its tokenizer (a new one is made as large as wanted with tokenizer.train)", r.Tokenizer.Extend)
+	}
+	if r.Tokenizer.Extend > 0 {
+		oneOf("tokenizer.init", cmp.Or(r.Tokenizer.Init, "mean"), "mean", "overlap")
+	} else if r.Tokenizer.Init != "" {
+		bad("tokenizer.init %q is for tokenizer.extend, which is not given", r.Tokenizer.Init)
 	}
 	if r.Base.Model == "" && r.Base.Config == nil {
 		bad("base needs model (a Hugging Face folder) or config (a new decoder)")

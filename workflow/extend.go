@@ -92,6 +92,30 @@ func (f *Flow) compareFertility(now *tokenizer.Tokenizer) (*Extension, error) {
 	return e, err
 }
 
+// newRows says what the rows of the pieces that tok has behind those of was are made of.
+func newRows(was, tok *tokenizer.Tokenizer, how string) []model.Blend {
+	overlap := tokenizer.NewOverlap(was)
+	var rows []model.Blend
+	for id := was.Size(); id < tok.Size(); id++ {
+		b := model.Blend{}
+		if piece := tok.Piece(int32(id)); how == "overlap" {
+			b.IDs, b.Weights = overlap.Blend(piece)
+		} else {
+			b.IDs = was.Spell(piece)
+		}
+		rows = append(rows, b)
+	}
+	return rows
+}
+
+// rowsInput is what a stage depends on beside the base and the tokenizer where new rows are not begun as they usually are.
+func (f *Flow) rowsInput() map[string]string {
+	if how := f.Recipe.Tokenizer.Init; how != "" && how != "mean" {
+		return map[string]string{"new rows": how}
+	}
+	return nil
+}
+
 // extendBase writes the base model at path with rows for the new pieces of tok.
 func (f *Flow) extendBase(path string, tok *tokenizer.Tokenizer) error {
 	file, err := f.Recipe.Path(f.Recipe.Tokenizer.Model)
@@ -109,11 +133,7 @@ func (f *Flow) extendBase(path string, tok *tokenizer.Tokenizer) error {
 	if was.Size() > w.Config.VocabSize {
 		return fmt.Errorf("workflow: the tokenizer has %d pieces before it is extended, the base model's vocabulary %d (use the tokenizer of the base)", was.Size(), w.Config.VocabSize)
 	}
-	var spelled [][]int32
-	for id := was.Size(); id < tok.Size(); id++ {
-		spelled = append(spelled, was.Spell(tok.Piece(int32(id))))
-	}
-	out, err := model.Extend(w, was.Size(), spelled)
+	out, err := model.Extend(w, was.Size(), newRows(was, tok, f.Recipe.Tokenizer.Init))
 	if err != nil {
 		return err
 	}

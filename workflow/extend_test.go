@@ -3,6 +3,7 @@ package workflow
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -26,7 +27,7 @@ func TestVocabularyIsExtended(t *testing.T) {
 	dir := t.TempDir()
 	english := strings.Repeat("the raven sat on the chimney and cried to the skipper in the harbour. ", 4)
 	o := tokenizer.DefaultTrainOptions()
-	o.VocabSize = 300
+	o.VocabSize = 330
 	old, err := tokenizer.Train(context.Background(), slices.Values([]string{english, "æøå kpj"}), o)
 	if err != nil {
 		t.Fatal(err)
@@ -72,8 +73,7 @@ train: {steps: 2, rows_per_step: 2, schedule: {peak_lr: 0.001}}
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	if err := f.Run(context.Background()); err != nil {
+	if err := errors.Join(f.Run(context.Background()), f.Close()); err != nil {
 		t.Fatal(err)
 	}
 
@@ -86,11 +86,11 @@ train: {steps: 2, rows_per_step: 2, schedule: {peak_lr: 0.001}}
 		t.Fatalf("base %+v, %v", b, err)
 	}
 	is, err := weights.Load(b.Start)
-	if err != nil || is.Config.VocabSize != 312 || now.Size() != 312 {
+	if err != nil || is.Config.VocabSize != 342 || now.Size() != 342 {
 		t.Fatalf("%v ids, %d pieces, %v", is.Config.VocabSize, now.Size(), err)
 	}
 	result, err := weights.Load(train.StepDir(f.Folder.Dir, 2))
-	if err != nil || result.Config.VocabSize != 312 {
+	if err != nil || result.Config.VocabSize != 342 {
 		t.Errorf("the result: %v", err)
 	}
 	var e Extension
@@ -98,8 +98,41 @@ train: {steps: 2, rows_per_step: 2, schedule: {peak_lr: 0.001}}
 	if err == nil {
 		err = json.Unmarshal(data, &e)
 	}
-	if err != nil || e.Before != 300 || e.After != 312 || len(e.Languages) != 1 || e.Languages[0].Words != 40*8 {
+	if err != nil || e.Before != 330 || e.After != 342 || len(e.Languages) != 1 || e.Languages[0].Words != 40*8 {
 		t.Errorf("fertility %+v, %v", e, err)
+	}
+
+	// Begun by overlap, the same pieces get other rows, in a run that takes up nothing of the one before.
+	file := filepath.Join(dir, "r.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(string(text), "{extend: 12}", "{extend: 12, init: overlap}", 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r, err = recipe.Load(file); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(r, filepath.Join(dir, "run"), Options{Until: "train", Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if err := again.Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	rows := newRows(old, now, "overlap")
+	want, err := model.Extend(was, 330, rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := weights.Load(b.Start)
+	if err != nil || got.Hash() != want.Hash() || got.Hash() == is.Hash() {
+		t.Errorf("rows begun by overlap: %v", err)
+	}
+	if other, err := weights.Load(train.StepDir(f.Folder.Dir, 2)); err != nil || other.Hash() == result.Hash() {
+		t.Errorf("the run was not trained again from other rows: %v", err)
 	}
 
 	var kept []string // words without new pieces
@@ -108,10 +141,10 @@ train: {steps: 2, rows_per_step: 2, schedule: {peak_lr: 0.001}}
 			kept = append(kept, word)
 		}
 	}
-	text := strings.Join(kept[:min(12, len(kept))], " ")
-	ids := now.EncodeText([]int32{1}, text)
-	if !slices.Equal(ids, old.EncodeText([]int32{1}, text)) || len(ids) < 4 {
-		t.Fatalf("%q has new pieces, or is too short", text)
+	words := strings.Join(kept[:min(12, len(kept))], " ")
+	ids := now.EncodeText([]int32{1}, words)
+	if !slices.Equal(ids, old.EncodeText([]int32{1}, words)) || len(ids) < 4 {
+		t.Fatalf("%q has new pieces, or is too short", words)
 	}
 	n := len(ids) - 1
 	loss := func(w *model.Weights, targets []int32) []float32 {
@@ -128,14 +161,14 @@ train: {steps: 2, rows_per_step: 2, schedule: {peak_lr: 0.001}}
 	}
 	before, after := loss(was, ids[1:]), loss(is, ids[1:])
 	taken := make([]float64, n)
-	for id := 300; id < 312; id++ {
+	for id := 330; id < 342; id++ {
 		for i, x := range loss(is, slices.Repeat([]int32{int32(id)}, n)) {
 			taken[i] += math.Exp(-float64(x))
 		}
 	}
 	for i := range before {
 		want := float64(before[i]) - math.Log1p(-taken[i])
-		if math.Abs(float64(after[i])-want) > 2e-5 { // float32 exponentials, summed over 312 ids
+		if math.Abs(float64(after[i])-want) > 2e-5 { // float32 exponentials, summed over 342 ids
 			t.Errorf("token %d: loss %.6f, want %.6f = %.6f before and %.4f taken by new ids", i, after[i], want, before[i], taken[i])
 		}
 	}

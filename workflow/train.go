@@ -53,7 +53,7 @@ func (f *Flow) base(ctx context.Context) error {
 		if err := f.hashInto(in, b.Model); err != nil {
 			return err
 		}
-		in = inputs(in, f.Folder.Outputs("tokenizer"))
+		in = inputs(in, f.Folder.Outputs("tokenizer"), f.rowsInput())
 		outputs := []string{"base/base.json"}
 		if f.Recipe.Tokenizer.Extend > 0 {
 			outputs = append(outputs, extendedBase)
@@ -235,7 +235,7 @@ func (f *Flow) train(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if in, err = f.phaseInputs(inputs(in, map[string]string{"base": base.Hash})); err != nil {
+	if in, err = f.phaseInputs(inputs(in, map[string]string{"base": base.Hash}, f.rowsInput())); err != nil {
 		return err
 	}
 	if g := f.Recipe.Train.Guard; g != nil {
