@@ -69,8 +69,8 @@ type Guarded struct {
 	Change    float64  `json:"change"` // of bits per byte, relative to the base, paired by document
 	Low       float64  `json:"low"`    // 95 %
 	High      float64  `json:"high"`
-	Documents int      `json:"documents"`      // or items, of a task
-	Task      bool     `json:"task,omitempty"` // Group is a data set; Change and Limit are what its score has lost, 0.01 being a point, paired by item
+	Documents int      `json:"documents"`       // or items, of a task
+	Task      bool     `json:"task,omitempty"`  // Group is a data set; Change and Limit are what its score has lost, 0.01 being a point, paired by item
 	Limit     *float64 `json:"limit,omitempty"` // nil: watched, without limit
 	State     string   `json:"state,omitempty"` // "within", "above", "warned", "beyond"
 }
