@@ -40,9 +40,18 @@ func (c Chart) points() (n int) {
 }
 
 // scale maps values to places.
-type scale struct{ low, high, from, to float64 }
+type scale struct {
+	low, high, from, to float64
+	bend                float64 // 0: straight; else straight near zero and logarithmic beyond values of about bend, on both sides
+}
 
-func (s scale) at(v float64) float64 { return s.from + (v-s.low)/(s.high-s.low)*(s.to-s.from) }
+func (s scale) at(v float64) float64 {
+	low, high := s.low, s.high
+	if s.bend > 0 {
+		v, low, high = math.Asinh(v/s.bend), math.Asinh(low/s.bend), math.Asinh(high/s.bend)
+	}
+	return s.from + (v-low)/(high-low)*(s.to-s.from)
+}
 
 // SVG draws the chart, or says that there is nothing to draw. Its title and description say the same in words.
 func (c Chart) SVG(id string) template.HTML {
@@ -79,8 +88,8 @@ func (c Chart) SVG(id string) template.HTML {
 	if len(c.Series) > 1 {
 		right = nameRoom(c.Series)
 	}
-	x := scale{0, float64(last), left, chartWidth - right}
-	y := scale{min(low, yt[0]), max(high, yt[len(yt)-1]), chartHeight - bottom, top}
+	x := scale{0, float64(last), left, chartWidth - right, 0}
+	y := scale{min(low, yt[0]), max(high, yt[len(yt)-1]), chartHeight - bottom, top, 0}
 
 	var b strings.Builder
 	openSVG(&b, id, c.Title, c.words(), chartWidth, chartHeight)

@@ -55,7 +55,7 @@ func (f Forest) SVG(id string) template.HTML {
 	ticks := niceTicks(low, high, 5)
 	height := forestRow*float64(len(f.Changes)) + 50
 	axis := height - 44
-	x := scale{ticks[0], ticks[len(ticks)-1], forestLeft, chartWidth - 24}
+	x := scale{ticks[0], ticks[len(ticks)-1], forestLeft, chartWidth - 24, 0}
 	var b strings.Builder
 	openSVG(&b, id, "Differences in "+f.Metric+", result minus base", strings.Join(words, " "), chartWidth, height)
 	for _, t := range ticks {

@@ -126,8 +126,8 @@ func (m Mixture) SVG(id string) template.HTML {
 	}
 	right := nameRoom(names)
 	last := float64(m[len(m)-1].Last)
-	x := scale{0, last, left, chartWidth - right}
-	y := scale{0, 1, height - bottom, top}
+	x := scale{0, last, left, chartWidth - right, 0}
+	y := scale{0, 1, height - bottom, top, 0}
 	style := m.styles()
 	var words []string
 	for _, p := range m {

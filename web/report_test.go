@@ -224,7 +224,7 @@ func TestLabelsDoNotTouch(t *testing.T) {
 	for _, v := range []float64{0, 0.1, 0.2, 0.05, 10} {
 		series = append(series, Series{Name: "s", Points: []Point{{1, v}}})
 	}
-	y := scale{0, 10, 240, 12}
+	y := scale{0, 10, 240, 12, 0}
 	places := labelPlaces(series, y)
 	slices.Sort(places)
 	for i, p := range places {

@@ -54,10 +54,15 @@ func (s Scatter) SVG(id string) template.HTML {
 		return template.HTML(`<p class="missing">` + esc(s.Title) + `: nothing measured yet.</p>`)
 	}
 	xs, ys := reach(points, func(p ScatterPoint) stats.Estimate { return p.X }), reach(points, func(p ScatterPoint) stats.Estimate { return p.Y })
+	bend, yName := bendOf(points), s.Y
 	xt, yt := niceTicks(xs[0], xs[1], 6), niceTicks(ys[0], ys[1], 5)
+	if bend > 0 {
+		yt = bentTicks(ys[0], ys[1], bend)
+		yName += fmt.Sprintf("; log beyond %g", bend)
+	}
 	area := box{left, scatterTop, chartWidth - scatterRight, scatterHeight - scatterBottom}
-	x := scale{xt[0], xt[len(xt)-1], area.x0, area.x1}
-	y := scale{yt[0], yt[len(yt)-1], area.y1, area.y0}
+	x := scale{xt[0], xt[len(xt)-1], area.x0, area.x1, 0}
+	y := scale{yt[0], yt[len(yt)-1], area.y1, area.y0, bend}
 	var b strings.Builder
 	openSVG(&b, id, s.Title, s.words(), chartWidth, scatterHeight)
 	for _, t := range yt {
@@ -73,7 +78,7 @@ func (s Scatter) SVG(id string) template.HTML {
 		fmt.Fprintf(&b, `<line class="axis" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/>`, area.x0, area.x1, y.at(0), y.at(0))
 	}
 	fmt.Fprintf(&b, `<text class="tick" x="%g" y="%g" text-anchor="middle">%s</text>`, (area.x0+area.x1)/2, area.y1+38, esc(s.X))
-	fmt.Fprintf(&b, `<text class="tick" transform="translate(15 %g) rotate(-90)" text-anchor="middle">%s</text>`, (area.y0+area.y1)/2, esc(s.Y))
+	fmt.Fprintf(&b, `<text class="tick" transform="translate(15 %g) rotate(-90)" text-anchor="middle">%s</text>`, (area.y0+area.y1)/2, esc(yName))
 	if s.Note != "" {
 		fmt.Fprintf(&b, `<text class="tick" x="%g" y="%g" text-anchor="middle">%s</text>`, chartWidth/2, scatterHeight-8, esc(s.Note))
 	}
@@ -194,9 +199,47 @@ func interval(e stats.Estimate) string {
 	return fmt.Sprintf("%.3g [%.3g, %.3g]", e.Value, e.Low, e.High)
 }
 
-// reach is the lowest and highest value, intervals and zero among them.
+// bendOf is where the axis of Y turns logarithmic: at a half of the middle distance from zero, when the farthest point lies
+// more than ten times as far as the middle one, so that a single bad row does not press all others together; else 0.
+func bendOf(points []ScatterPoint) float64 {
+	var far []float64
+	for _, p := range points {
+		far = append(far, math.Abs(p.Y.Value))
+	}
+	sort.Float64s(far)
+	middle := far[len(far)/2]
+	if middle == 0 || far[len(far)-1] <= 10*middle {
+		return 0
+	}
+	return math.Pow(10, math.Floor(math.Log10(middle/2)+1e-9))
+}
+
+// bentTicks are zero and ones and threes of each power of ten from bend on, as far as they are needed, and one beyond.
+func bentTicks(low, high, bend float64) []float64 {
+	up := func(limit float64) []float64 {
+		var ticks []float64
+		for v, three := bend, false; limit > 0; three = !three {
+			ticks = append(ticks, v)
+			if v >= limit {
+				break
+			}
+			if v *= 3; three {
+				v *= 10.0 / 9
+			}
+		}
+		return ticks
+	}
+	ticks := append([]float64{0}, up(high)...)
+	for _, v := range up(-low) {
+		ticks = append([]float64{-v}, ticks...)
+	}
+	return ticks
+}
+
+// reach is the lowest and highest value, intervals and zero among them; without zero when it lies farther from the values
+// than these lie apart, so that points far from it are not pressed together.
 func reach(points []ScatterPoint, of func(ScatterPoint) stats.Estimate) [2]float64 {
-	r := [2]float64{0, 0}
+	r := [2]float64{math.Inf(1), math.Inf(-1)}
 	for _, p := range points {
 		e := of(p)
 		for _, v := range []float64{e.Value, e.Low, e.High} {
@@ -205,7 +248,10 @@ func reach(points []ScatterPoint, of func(ScatterPoint) stats.Estimate) [2]float
 			}
 		}
 	}
-	return r
+	if spread := r[1] - r[0]; spread > 0 && (r[0] > spread || r[1] < -spread) {
+		return r
+	}
+	return [2]float64{math.Min(r[0], 0), math.Max(r[1], 0)}
 }
 
 func (s Scatter) words() string {

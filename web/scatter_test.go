@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,7 +33,7 @@ func crowded() Scatter {
 func TestNamesCoverNothing(t *testing.T) {
 	s := crowded()
 	area := box{left, scatterTop, chartWidth - scatterRight, scatterHeight - scatterBottom}
-	x, y := scale{-40, 0, area.x0, area.x1}, scale{0, 50, area.y1, area.y0}
+	x, y := scale{-40, 0, area.x0, area.x1, 0}, scale{0, 50, area.y1, area.y0, 0}
 	places := placeNames(s.Groups, x, y, area)
 	var all []box
 	for i, g := range s.Groups {
@@ -77,5 +78,37 @@ func TestScatterFile(t *testing.T) {
 	none := Scatter{Title: "x", Groups: []ScatterGroup{{Points: []ScatterPoint{{"a", stats.Estimate{Value: math.NaN()}, stats.Estimate{}}}}}}
 	if got := string(none.SVG("a")); !strings.Contains(got, "nothing measured yet") {
 		t.Errorf("a drawing of nothing: %s", got)
+	}
+}
+
+// TestBentAxis: one row far off makes the axis logarithmic, with places as asinh has them by hand, and zero is left out of
+// the other axis when it is farther away than the points are from each other.
+func TestBentAxis(t *testing.T) {
+	at := func(x, y float64) ScatterPoint {
+		return ScatterPoint{"p", stats.Estimate{Value: x, Low: x, High: x}, stats.Estimate{Value: y, Low: y, High: y}}
+	}
+	even, far := []ScatterPoint{at(1, 2), at(2, 3), at(3, 9)}, []ScatterPoint{at(-45, 64), at(-44, 5), at(-36, 3), at(-34, 0.3), at(-35, 2)}
+	if got := bendOf(even); got != 0 {
+		t.Errorf("an even drawing is bent at %g", got)
+	}
+	if got := bendOf(far); got != 1 { // the middle is 3, a half of it 1.5, the power of ten below it 1
+		t.Fatalf("bent at %g, want 1", got)
+	}
+	if got, want := bentTicks(-2, 64, 1), []float64{-3, -1, 0, 1, 3, 10, 30, 100}; !slices.EqualFunc(got, want, func(a, b float64) bool { return math.Abs(a-b) < 1e-9 }) {
+		t.Errorf("ticks %v, want %v", got, want)
+	}
+	s := scale{-1, 1, 0, 100, 1}
+	if a, b := s.at(0), s.at(0.5); math.Abs(a-50) > 1e-9 || math.Abs(b-(50+50*math.Asinh(0.5)/math.Asinh(1))) > 1e-9 {
+		t.Errorf("zero at %g, a half at %g", a, b)
+	}
+	x := func(p ScatterPoint) stats.Estimate { return p.X }
+	if got := reach(far, x); got != [2]float64{-45, -34} {
+		t.Errorf("x reaches %v, want -45 to -34", got)
+	}
+	if got := reach(even, x); got != [2]float64{0, 3} {
+		t.Errorf("x reaches %v, want 0 to 3", got)
+	}
+	if svg := string(Scatter{Y: "lost, %", Groups: []ScatterGroup{{Points: far}}}.SVG("a")); !strings.Contains(svg, "lost, %; log beyond 1<") {
+		t.Error("the drawing does not say that it is bent")
 	}
 }
