@@ -34,8 +34,8 @@ cross:
 
 # The engine for GPUs needs cgo; its plug-ins are found when it runs, so building needs none.
 xla:
-	CGO_ENABLED=1 $(GO) build -tags xla -o /dev/null ./cmd/ravn
-	CGO_ENABLED=1 $(GO) vet -tags xla ./engine/xla ./workflow
+	CGO_ENABLED=1 $(GO) build -tags xla $(MODULE)
+	CGO_ENABLED=1 $(GO) vet -tags xla $(MODULE)
 	CGO_ENABLED=1 $(GO) test -tags xla ./engine/xla
 
 generate-and-diff:

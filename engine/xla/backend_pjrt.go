@@ -3,7 +3,7 @@
 package xla
 
 import (
-	"errors"
+	"os"
 	"strings"
 
 	"github.com/gomlx/go-xla/pkg/pjrt"
@@ -21,13 +21,17 @@ func openPJRT(name string, grow bool) (backends.Backend, error) {
 	if !ok || !strings.Contains(strings.ToLower(plugin), "cuda") {
 		return backends.NewWithConfig(name)
 	}
+	for key, value := range cudaEnv(plugin, os.Getenv) {
+		if err := os.Setenv(key, value); err != nil {
+			return nil, err
+		}
+	}
 	b, err := xla.NewWithOptions(plugin, pjrt.NamedValuesMap{"memory_fraction": float32(0.95), "preallocate": !grow})
-	if err == nil {
-		return b, nil
+	if err != nil && strings.Contains(err.Error(), "option") { // a plug-in that does not know these
+		return backends.NewWithConfig(name)
 	}
-	plain, again := backends.NewWithConfig(name) // a plug-in that does not know these options
-	if again != nil {
-		return nil, errors.Join(err, again)
+	if err != nil {
+		return nil, err
 	}
-	return plain, nil
+	return b, nil
 }

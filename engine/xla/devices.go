@@ -33,15 +33,15 @@ type devices struct {
 	backend  backends.Backend
 	n        int
 	mesh     *distributed.DeviceMesh // nil for one device
-	waits    bool                    // the backend runs a program before it returns
 	programs map[string]*graph.Exec
 	clock    clock
 }
 
-// clock adds up the time in which no program was under way.
+// clock adds up the time in which no program was under way. go-xla 0.1.4 waits in Execute until a program has ended, and so
+// does plain Go, so a program is under way for as long as its call lasts.
 type clock struct {
 	idle  time.Duration
-	since time.Time // when the last program was seen to have ended; zero while one may be under way
+	since time.Time // when the last program ended; zero while one is under way
 }
 
 func (c *clock) begin() {
@@ -75,7 +75,7 @@ func start(name string, n int, grow bool) (*devices, error) {
 	if n == 0 {
 		n = backend.NumDevices()
 	}
-	d := &devices{backend: backend, n: n, waits: plain, programs: map[string]*graph.Exec{}}
+	d := &devices{backend: backend, n: n, programs: map[string]*graph.Exec{}}
 	d.clock.end()
 	if n > backend.NumDevices() {
 		backend.Finalize()
@@ -135,11 +135,9 @@ func (d *devices) run(name string, cuts []int, f func(in []*graph.Node) []*graph
 		}
 	}
 	parts, err := exec.Exec(args...)
-	if d.waits {
-		d.clock.end()
-	}
+	d.clock.end()
 	if err != nil {
-		return nil, fmt.Errorf("engine/xla: %s: %w", name, err)
+		return nil, fmt.Errorf("engine/xla: %s: %w%s", name, err, advice(err.Error()))
 	}
 	out := make([]array, len(parts)/d.n)
 	for i := range out {

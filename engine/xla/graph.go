@@ -453,6 +453,23 @@ func embedBackward(dtable, ids, dx *Node) *Node {
 	return ScatterSum(dtable, ExpandAxes(ids, 1), dx, false, false)
 }
 
+// squares is the sum of squares of each of n.
+func squares(n []*Node) []*Node {
+	sums := make([]*Node, len(n))
+	for i, x := range n {
+		sums[i] = Reshape(ReduceAllSum(Mul(x, x)), 1)
+	}
+	return []*Node{joined(sums)}
+}
+
+// joined is all of n, one behind the other.
+func joined(n []*Node) *Node {
+	if len(n) == 1 {
+		return Identity(n[0])
+	}
+	return Concatenate(n, 0)
+}
+
 // adamW is one step of AdamW on one tensor, as engine/ref has it, reckoned in float32 whatever the format of the moments.
 // The numbers of the step are inputs, so that one program serves all steps.
 func adamW(w, g, m, v, u *Node, decay bool) (w2, m2, v2 *Node) {

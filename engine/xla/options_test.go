@@ -28,7 +28,7 @@ func likeCPU(t *testing.T, v variant, e *Engine, c *cpu.Engine) {
 	t.Helper()
 	got, want := train(t, e, v, 1, 10), train(t, c, v, 1, 10)
 	for i := range want {
-		if math.Abs(got[i]-want[i]) > 1e-4*want[i] {
+		if math.Abs(got[i]-want[i]) > 1e-4*coarse(e)*want[i] {
 			t.Errorf("step %d: loss %.7g, engine/cpu %.7g", i+1, got[i], want[i])
 		}
 	}
@@ -37,7 +37,7 @@ func likeCPU(t *testing.T, v variant, e *Engine, c *cpu.Engine) {
 	for i, x := range w {
 		exact[i] = float64(x)
 	}
-	if d := far(e.State().Params, exact); !(d < 1e-4) {
+	if d := far(e.State().Params, exact); !(d < 1e-4*coarse(e)) {
 		t.Errorf("parameters are off engine/cpu's by %.2g after ten steps", d)
 	}
 }
@@ -67,7 +67,7 @@ func TestZLoss(t *testing.T) {
 	got, without := e.Grads(), plain.Grads()
 	for _, p := range v.cfg.Layout() {
 		lo, hi := p.Offset, p.Offset+p.Size
-		if d := far(got[lo:hi], want[lo:hi]); !(d < 1e-5) {
+		if d := far(got[lo:hi], want[lo:hi]); !(d < 1e-5*coarse(e)) {
 			t.Errorf("gradient of %s is off engine/cpu's by %.2g", p.Name, d)
 		}
 	}

@@ -362,7 +362,6 @@ func (e *Engine) logits(parts []stretch, x array, d *decoder, wanted []int32, V 
 	if err := get(e.dev, all, out[0], len(wanted), V); err != nil {
 		return err
 	}
-	e.dev.clock.end()
 	for _, p := range parts {
 		first := min(max(p.From-p.at, 0), p.n)
 		if rows := p.n - first; rows > 0 {

@@ -53,7 +53,7 @@ func TestSessionsTogether(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d := far(got, want[from*V:to*V]); len(got) > 0 && !(d < 1e-5) {
+			if d := far(got, want[from*V:to*V]); len(got) > 0 && !(d < 1e-5*coarse(e)) {
 				t.Errorf("%s: session %d: logits of tokens %d to %d are off by %.2g", v.name, i, from, to, d)
 			}
 		}
@@ -112,7 +112,7 @@ func TestCopyFrom(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := far(got, want[keep*V:]); !(d < 1e-5) {
+		if d := far(got, want[keep*V:]); !(d < 1e-5*coarse(e)) {
 			t.Errorf("size %d: logits after the copy are off by %.2g", size, d)
 		}
 	}
@@ -124,7 +124,7 @@ func TestCopyFrom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := far(got, want[8*V:]); !(d < 1e-5) {
+	if d := far(got, want[8*V:]); !(d < 1e-5*coarse(e)) {
 		t.Errorf("the source goes on with logits that are off by %.2g", d)
 	}
 	other, _ := pair(t, v, Options{})
@@ -168,7 +168,7 @@ func TestLogProbabilities(t *testing.T) {
 		for _, x := range logits[i*V : (i+1)*V] {
 			sum += math.Exp(float64(x))
 		}
-		if want := math.Log(sum) - float64(logits[i*V+int(tokens[i+1])]); math.Abs(float64(nll[i])-want) > 1e-5*want {
+		if want := math.Log(sum) - float64(logits[i*V+int(tokens[i+1])]); math.Abs(float64(nll[i])-want) > 1e-5*coarse(e)*want {
 			t.Errorf("token %d: loss %g, log-probability of the session's logits %g", i, nll[i], -want)
 		}
 	}

@@ -126,9 +126,7 @@ func TestStableHLO(t *testing.T) {
 			return []*graph.Node{dx, g.inNorm, g.q, g.k, g.v, g.o, g.postNorm, g.gate, g.up, g.down}
 		}},
 		{"embed", []shapes.Shape{f32(32000, 4096), i32(B * T)}, []int{0, 0}, []int{0}, func(n []*graph.Node) []*graph.Node { return []*graph.Node{embed(n[0], n[1])} }},
-		{"squares", parts[1:2], partCuts[1:2], []int{whole}, func(n []*graph.Node) []*graph.Node {
-			return []*graph.Node{graph.Reshape(graph.ReduceAllSum(graph.Mul(n[0], n[0])), 1)}
-		}},
+		{"squares", parts, partCuts, []int{whole}, squares},
 	} {
 		all.WriteString(told(t, programText(t, dev, x.name, x.cuts, x.f, x.in, x.inCuts)))
 	}
@@ -144,6 +142,38 @@ func TestStableHLO(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), all.String()); diff != "" {
 		t.Errorf("-%s +now (UPDATE=1 rewrites it):\n%s", path, diff)
+	}
+}
+
+// TestStableHLOHasNoSquare reads the text that XLA is handed of the blocks of a decoder in rows of 8,192 tokens: no tensor
+// in it has the tokens of a row along two axes, and no product has more than a block's numbers for each head.
+func TestStableHLOHasNoSquare(t *testing.T) {
+	const n, T = 2, 8192
+	mesh, err := distributed.NewDeviceMesh([]int{n}, []string{meshAxis})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := &devices{backend: builderOnly(t, n), n: n, mesh: mesh}
+	d := &decoder{c: tinyLlama(), compute: dtypes.BFloat16, B: n, T: T, queries: 512, rows: 1024, devices: n}
+	for _, p := range programsOf(d) {
+		if !strings.HasPrefix(p.name, "block") {
+			continue
+		}
+		inCuts := make([]int, len(p.in))
+		for i := range inCuts {
+			inCuts[i] = whole
+		}
+		text := programText(t, dev, strings.ReplaceAll(p.name, " ", "_"), []int{whole}, p.f, p.in, inCuts)
+		products := strings.Count(text, "dot_general")
+		if want := 136 * 2; products < want { // 16·17/2 pairs of blocks, two products each, and the layer's own
+			t.Errorf("%s has %d products, want %d and more", p.name, products, want)
+		}
+		if square := regexp.MustCompile(`tensor<[0-9x]*8192x([0-9]+x)*8192[^>]*>`).FindString(text); square != "" {
+			t.Errorf("%s: %s", p.name, square)
+		}
+		if !strings.Contains(text, "tensor<2x4x4096x512xbf16>") { // rows, key heads, 8 query heads of 512 each, keys
+			t.Errorf("%s: no product of a block of queries and one of keys", p.name)
+		}
 	}
 }
 

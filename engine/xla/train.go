@@ -202,7 +202,6 @@ func (e *Engine) losses(nll []float32, in *inputs, a array) error {
 	if n := in.d.B * in.d.T; n > len(nll) {
 		all = make([]float32, n)
 	}
-	defer e.dev.clock.end()
 	if err := get(e.dev, all, a, len(all)); err != nil {
 		return err
 	}
@@ -307,31 +306,21 @@ func (e *Engine) GradNorm() float64 {
 func (e *Engine) gradNorm() (float64, error) {
 	var sums []array
 	defer func() { free(sums...) }()
-	for i := range e.g {
-		if e.isFrozen(i) {
-			continue
-		}
-		out, err := e.dev.run("squares", []int{whole}, func(n []*graph.Node) []*graph.Node {
-			return []*graph.Node{graph.Reshape(graph.ReduceAllSum(graph.Mul(n[0], n[0])), 1)}
-		}, e.g[i:i+1], nil)
+	n := 0
+	for _, group := range e.groups() {
+		out, err := e.dev.run("squares", []int{whole}, squares, at(e.g, group), nil)
 		if err != nil {
 			return 0, err
 		}
-		sums = append(sums, out[0])
+		sums, n = append(sums, out[0]), n+len(group)
 	}
-	all, err := e.dev.run("together", []int{whole}, func(n []*graph.Node) []*graph.Node {
-		if len(n) == 1 {
-			return n
-		}
-		return []*graph.Node{graph.Concatenate(n, 0)}
-	}, sums, nil)
+	all, err := e.dev.run("together", []int{whole}, func(n []*graph.Node) []*graph.Node { return []*graph.Node{joined(n)} }, sums, nil)
 	if err != nil {
 		return 0, err
 	}
 	defer free(all...)
-	each := make([]float32, len(sums))
+	each := make([]float32, n)
 	err = get(e.dev, each, all[0], len(each))
-	e.dev.clock.end()
 	total := 0.0
 	for _, x := range each {
 		total += float64(x)
@@ -362,25 +351,70 @@ func (e *Engine) Update(u model.Update) (err error) {
 		return err
 	}
 	defer free(numbers)
-	for i, p := range e.layout {
+	for i := range e.layout {
 		if e.isFrozen(i) {
 			if err := e.clear(i); err != nil {
 				return err
 			}
-			continue
 		}
-		name := "adamw"
-		if p.Decay {
-			name = "adamw with decay"
+	}
+	for _, group := range e.groups() {
+		var take []array
+		var cuts []int
+		decay := make([]bool, len(group))
+		for j, i := range group {
+			decay[j] = e.layout[i].Decay
+			take = append(take, e.w[i], e.g[i], e.m[i], e.v[i])
+			cut := e.w[i].cut
+			cuts = append(cuts, cut, cut, cut, cut)
 		}
-		out, err := e.dev.run(name, []int{e.w[i].cut}, func(n []*graph.Node) []*graph.Node {
-			w, m, v := adamW(n[1], n[2], n[3], n[4], n[0], p.Decay)
-			return []*graph.Node{w, graph.ZerosLike(n[2]), m, v}
-		}, []array{numbers}, []array{e.w[i], e.g[i], e.m[i], e.v[i]})
+		out, err := e.dev.run(fmt.Sprintf("adamw, decay of %t", decay), cuts, func(n []*graph.Node) (out []*graph.Node) {
+			for j := range decay {
+				x := n[1+4*j:]
+				w, m, v := adamW(x[0], x[1], x[2], x[3], n[0], decay[j])
+				out = append(out, w, graph.ZerosLike(x[1]), m, v)
+			}
+			return out
+		}, []array{numbers}, take)
 		if err != nil {
 			return err
 		}
-		e.w[i], e.g[i], e.m[i], e.v[i] = out[0], out[1], out[2], out[3]
+		for j, i := range group {
+			e.w[i], e.g[i], e.m[i], e.v[i] = out[4*j], out[4*j+1], out[4*j+2], out[4*j+3]
+		}
 	}
 	return nil
+}
+
+// groups are the parameters that learn, those of a block together, that one program measures or updates: fewer programs,
+// fewer of the moments between two in which a device waits for the host.
+func (e *Engine) groups() (out [][]int) {
+	ends := []int{1}
+	for l := range e.config.NumHiddenLayers {
+		_, to := e.block(l)
+		ends = append(ends, to)
+	}
+	from := 0
+	for _, to := range append(ends, len(e.layout)) {
+		var group []int
+		for i := from; i < to; i++ {
+			if !e.isFrozen(i) {
+				group = append(group, i)
+			}
+		}
+		if len(group) > 0 {
+			out = append(out, group)
+		}
+		from = to
+	}
+	return out
+}
+
+// at is some of as.
+func at(as []array, places []int) []array {
+	out := make([]array, len(places))
+	for j, i := range places {
+		out[j] = as[i]
+	}
+	return out
 }

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,7 +79,11 @@ func New(w *model.Weights, o Options) (*Engine, error) {
 	o = o.filled()
 	dev, err := start(o.Backend, o.Devices, o.Grow)
 	if err != nil {
-		return nil, fmt.Errorf("engine/xla: backend %q: %w (compiled in: %v; PJRT needs a build with -tags xla and a plug-in, see ravn doctor)", o.Backend, err, backends.List())
+		why := advice(err.Error())
+		if !Linked() && !strings.HasPrefix(o.Backend, "go") {
+			why = " (this build cannot load PJRT plug-ins: CGO_ENABLED=1 go build -tags xla ./cmd/ravn)"
+		}
+		return nil, fmt.Errorf("engine/xla: backend %q: %w%s", o.Backend, err, why)
 	}
 	e := &Engine{config: w.Config, options: o, dev: dev, layout: w.Config.Layout(), spare: map[int]cache{}}
 	if err := e.SetState(model.State{Params: w.Params}); err != nil {
@@ -108,9 +113,8 @@ func (e *Engine) Device() string { return e.dev.backend.Description() }
 // nothing, so batches of a multiple of Devices rows are the fast ones.
 func (e *Engine) Devices() int { return e.dev.n }
 
-// Idle is the time since New in which no program was under way on the devices: what they waited for the host, and what
-// lay between uses. A program counts as under way from when it is handed over until something that ran after it is seen
-// to have ended, so gaps between programs that were handed over together are not in it.
+// Idle is the time since New in which no program was under way on the devices: what they waited for the host, copies to
+// and from them, and what lay between uses. A program counts as under way while the call that runs it lasts.
 func (e *Engine) Idle() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -282,7 +286,6 @@ func (e *Engine) download(as []array) []float32 {
 }
 
 func (e *Engine) fetch(dst []float32, a array, dims []int) error {
-	defer e.dev.clock.end()
 	if a.parts[0].DType() != dtypes.BFloat16 {
 		return get(e.dev, dst, a, dims...)
 	}

@@ -77,6 +77,15 @@ func backendOf(t *testing.T) string {
 	return DefaultBackend()
 }
 
+// coarse is how much wider tolerances of float32 are on the device of e: on CUDA, products that XLA gives to Triton rather than
+// to cuBLAS may be in TF32, which rounds operands to 11 bits.
+func coarse(e *Engine) float64 {
+	if strings.Contains(e.options.Backend, "cuda") {
+		return 500
+	}
+	return 1
+}
+
 func pair(t *testing.T, v variant, o Options) (*Engine, *ref.Engine[float64]) {
 	t.Helper()
 	w := model.Init(&v.cfg, 11)
@@ -103,7 +112,8 @@ func far(got []float32, want []float64) float64 {
 }
 
 // TestAgainstReference compares losses and gradients with engine/ref in float64, tensor by tensor. Everything here is
-// float32 with sums of at most 37 terms: 1e-5 of a tensor's largest number leaves room for some hundred roundings.
+// float32 with sums of at most 37 terms: 1e-5 of a tensor's largest number leaves room for some hundred roundings (coarse has
+// the exception).
 func TestAgainstReference(t *testing.T) {
 	for _, v := range variants() {
 		t.Run(strings.ReplaceAll(v.name, " ", "_"), func(t *testing.T) {
@@ -129,17 +139,17 @@ func againstReference(t *testing.T, v variant, e *Engine, r *ref.Engine[float64]
 		}
 		nll, want = nll+got, want+exact
 	}
-	if math.Abs(nll/want-1) > 1e-6 {
+	if math.Abs(nll/want-1) > 1e-6*coarse(e) {
 		t.Errorf("loss %.9g, want %.9g", nll, want)
 	}
 	grads := e.Grads()
 	for _, p := range v.cfg.Layout() {
 		lo, hi := p.Offset, p.Offset+p.Size
-		if d := far(grads[lo:hi], r.Grads()[lo:hi]); !(d < 1e-5) {
+		if d := far(grads[lo:hi], r.Grads()[lo:hi]); !(d < 1e-5*coarse(e)) {
 			t.Errorf("gradient of %s is off by %.2g of its largest number", p.Name, d)
 		}
 	}
-	if got, want := e.GradNorm(), r.GradNorm(); math.Abs(got/want-1) > 1e-5 {
+	if got, want := e.GradNorm(), r.GradNorm(); math.Abs(got/want-1) > 1e-5*coarse(e) {
 		t.Errorf("norm %g, want %g", got, want)
 	}
 	b := batch(rng, &v.cfg, v.packed)
@@ -151,7 +161,7 @@ func againstReference(t *testing.T, v variant, e *Engine, r *ref.Engine[float64]
 		t.Fatal(err)
 	}
 	for i := range losses {
-		if math.Abs(float64(losses[i]-exact[i])) > 1e-5*max(1, math.Abs(float64(exact[i]))) {
+		if math.Abs(float64(losses[i]-exact[i])) > 1e-5*coarse(e)*max(1, math.Abs(float64(exact[i]))) {
 			t.Errorf("loss of token %d is %g, want %g", i, losses[i], exact[i])
 		}
 	}
@@ -194,12 +204,12 @@ func TestTenSteps(t *testing.T) {
 	got = append(got, train(t, moved, v, 6, 10)...)
 	want := train(t, r, v, 1, 10)
 	for i := range want {
-		if math.Abs(got[i]-want[i]) > 1e-4*want[i] {
+		if math.Abs(got[i]-want[i]) > 1e-4*coarse(e)*want[i] {
 			t.Errorf("step %d: loss %.7g, want %.7g", i+1, got[i], want[i])
 		}
 	}
 	params := moved.State().Params
-	if d := far(params, r.Params()); !(d < 1e-4) {
+	if d := far(params, r.Params()); !(d < 1e-4*coarse(e)) {
 		t.Errorf("parameters are off by %.2g after ten steps", d)
 	}
 	if slices.ContainsFunc(moved.Grads(), func(x float32) bool { return x != 0 }) {
@@ -269,7 +279,7 @@ func TestSession(t *testing.T) {
 					if err := s.Append(text[at:at+n], got, 0); err != nil {
 						t.Fatal(err)
 					}
-					if d := far(got, want[at*V:(at+n)*V]); !(d < 1e-5) {
+					if d := far(got, want[at*V:(at+n)*V]); !(d < 1e-5*coarse(e)) {
 						t.Errorf("cut %v: logits from token %d are off by %.2g", cuts, at, d)
 					}
 					at += n
@@ -285,7 +295,7 @@ func TestSession(t *testing.T) {
 			if err := s.Append(text[9:], got, 12); err != nil {
 				t.Fatal(err)
 			}
-			if d := far(got, want[21*V:]); !(d < 1e-5) || s.Len() != 23 {
+			if d := far(got, want[21*V:]); !(d < 1e-5*coarse(e)) || s.Len() != 23 {
 				t.Errorf("after going back, %d tokens: logits are off by %.2g", s.Len(), d)
 			}
 			for what, err := range map[string]error{
