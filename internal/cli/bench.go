@@ -23,7 +23,7 @@ import (
 
 // BenchCmd measures this machine.
 type BenchCmd struct {
-	What    string  `arg:"" optional:"" enum:"all,kernels,tokenizer,train,generate,xla" default:"all" help:"all (of the processor), kernels, tokenizer, train or generate; or xla, training steps on GPUs."`
+	What    string  `arg:"" optional:"" enum:"all,kernels,tokenizer,train,generate,xla,parity" default:"all" help:"all (of the processor), kernels, tokenizer, train or generate; or, on GPUs, xla, training steps, or parity, whether they compute what engine/ref does."`
 	Threads int     `help:"Threads; 0 uses all processors."`
 	Seconds float64 `default:"0.6" help:"Time for one measurement; each is taken at least three times."`
 	Size    string  `enum:"tiny,small,full" default:"small" help:"small takes about 20 s; full measures TinyLlama's shape and a decoder of 56M parameters; tiny only shows the form."`
@@ -37,10 +37,13 @@ func (c *BenchCmd) Help() string {
 	return `Products are given in GFLOP/s with their share of what the processor can do at most, found with loops over registers alone, at the
 level that RAVN_CPU chooses; what reads weights once, in GB/s with its share of the memory's speed, found by reading 256 MB.
 Weights are random. Run it on a machine that does nothing else. With xla it times training steps on the devices of the PJRT plug-in
-(or on GoMLX's plain backend, where --shape toy is the size), bench/pytorch/gpu.py the same in PyTorch.
+(or on GoMLX's plain backend, where --shape toy is the size), bench/pytorch/gpu.py the same in PyTorch. With --json a line comes
+whatever happens, with what was measured until then and the error. With parity, small decoders go through losses, gradients and ten
+steps on the plug-in and in engine/ref in float64; it fails when they differ by more than their roundings.
 
 Example:
   ravn bench kernels --threads 2
+  ravn bench parity
   ravn bench xla --shape 7b --json`
 }
 
@@ -115,8 +118,11 @@ func (c *BenchCmd) Run(ctx context.Context, s *Streams) error {
 	if !(c.Seconds > 0 && c.Seconds < 3600) || c.Threads < 0 {
 		return usageError{fmt.Errorf("bench: --seconds %g and --threads %d must be positive", c.Seconds, c.Threads)}
 	}
-	if c.What == "xla" {
+	switch c.What {
+	case "xla":
 		return c.benchXLA(ctx, s)
+	case "parity":
+		return c.benchParity(ctx, s)
 	}
 	b := &bench{ctx: ctx, c: c, d: time.Duration(c.Seconds * float64(time.Second)), size: benchSizes[c.Size]}
 	b.report = benchReport{Version: run.Version(), CPU: run.ThisMachine().CPU, Features: kernel.CPU(), Level: kernel.Level(), Threads: c.Threads, Size: c.Size}

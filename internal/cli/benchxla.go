@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os/exec"
 	"slices"
@@ -27,6 +29,8 @@ type xlaFlags struct {
 	Steps   int     `default:"10" help:"For bench xla: steps that are timed, after two that are not."`
 	Devices int     `help:"For bench xla: devices of this host; 0 is all that the plug-in shows."`
 	Fp32    bool    `name:"fp32" help:"For bench xla: products in float32 rather than bfloat16."`
+	Fit     bool    `help:"For bench xla: fewer layers where the plan is more than the card's memory."`
+	Limit   float64 `help:"For bench xla: seconds after which no further step begins once one was timed; 0 is none."`
 	Peak    float64 `help:"For bench xla: TFLOP/s of a device in bfloat16 that the share is taken of; 0 is by the card's name."`
 }
 
@@ -76,7 +80,7 @@ type xlaReport struct {
 	Rows       int     `json:"rows"` // on each device
 	Tokens     int     `json:"tokens"`
 	Precision  string  `json:"precision"`
-	Steps      int     `json:"steps"`
+	Steps      int     `json:"steps"`              // that were timed
 	FirstStep  float64 `json:"first_step_seconds"` // with compilation
 	StepTime   float64 `json:"step_seconds"`       // median
 	BestStep   float64 `json:"best_step_seconds"`
@@ -90,57 +94,105 @@ type xlaReport struct {
 	Memory     int64   `json:"peak_memory_bytes,omitempty"` // of the fullest device
 	MemoryBy   string  `json:"peak_memory_by,omitempty"`
 	Planned    int64   `json:"planned_memory_bytes"` // as ravn plan reckons it
+	Error      string  `json:"error,omitempty"`      // why there are fewer steps than asked for, or none
 }
 
-// benchXLA times training steps and prints the report.
+// benchXLA times training steps and prints the report; what was measured before an error too, and with --json the error.
 func (c *BenchCmd) benchXLA(ctx context.Context, s *Streams) error {
-	r, err := c.measureXLA(ctx, s.Progress())
+	if c.Rows < 1 || c.Steps < 1 || c.Layers < 0 || c.Tokens < 0 || c.Devices < 0 || c.Peak < 0 || c.Limit < 0 {
+		return usageError{fmt.Errorf("bench: xla: --rows %d and --steps %d must be positive, --layers, --tokens, --devices, --peak and --limit not negative", c.Rows, c.Steps)}
+	}
+	r := &xlaReport{Program: "ravn " + run.Version(), Shape: c.Shape, Rows: c.Rows, Precision: "bf16", Peak: c.Peak}
+	if c.Fp32 {
+		r.Precision = "fp32"
+	}
+	err := c.measureXLA(ctx, s.Progress(), r)
 	if err != nil {
-		return fmt.Errorf("bench: xla: %w", err)
+		err = fmt.Errorf("bench: xla: %w", err)
+		r.Error = err.Error()
 	}
 	if c.JSON {
-		return json.NewEncoder(s.Out).Encode(r) // a line, so that many runs make a file of lines
+		return errors.Join(json.NewEncoder(s.Out).Encode(r), err) // a line, so that many runs make a file of lines
 	}
-	fmt.Fprintf(s.Out, "%s%s, %d devices\n", r.Device, strings.TrimRight(" ("+r.Card, "( ")+map[bool]string{true: ")"}[r.Card != ""], r.Devices)
-	fmt.Fprintf(s.Out, "%s: %s parameters, %d × %d rows of %d tokens, products in %s, median of %d steps\n", r.Shape, progress.Count(int64(r.Params)), r.Devices, r.Rows, r.Tokens, r.Precision, r.Steps)
-	fmt.Fprintf(s.Out, "step         %.4g s (best %.4g, first %.4g with compilation), %.0f tokens/s\n", r.StepTime, r.BestStep, r.FirstStep, r.TokensRate)
-	if r.Peak > 0 {
-		fmt.Fprintf(s.Out, "products     %.4g TFLOP/s a device, %.1f %% of %.0f\n", r.TFLOPS, 100*r.Share, r.Peak)
-	} else {
-		fmt.Fprintf(s.Out, "products     %.4g TFLOP/s a device; the device's peak is not known (--peak)\n", r.TFLOPS)
+	if r.Steps > 0 {
+		r.write(s.Out)
 	}
-	fmt.Fprintf(s.Out, "idle         %.2f %% of the time\n", 100*r.IdleShare)
-	fmt.Fprintf(s.Out, "memory       %s planned on each device", progress.Count(r.Planned))
-	if r.Memory > 0 {
-		fmt.Fprintf(s.Out, ", %s at most (%s)", progress.Count(r.Memory), r.MemoryBy)
-	}
-	fmt.Fprintf(s.Out, "\nloss         %.3f to %.3f on one batch\n", r.FirstLoss, r.LastLoss)
-	return nil
+	return err
 }
 
-func (c *BenchCmd) measureXLA(ctx context.Context, p *progress.Reporter) (*xlaReport, error) {
+func (r *xlaReport) write(w io.Writer) {
+	fmt.Fprintf(w, "%s%s, %d devices\n", r.Device, strings.TrimRight(" ("+r.Card, "( ")+map[bool]string{true: ")"}[r.Card != ""], r.Devices)
+	fmt.Fprintf(w, "%s: %s parameters, %d × %d rows of %d tokens, products in %s, median of %d steps\n", r.Shape, progress.Count(int64(r.Params)), r.Devices, r.Rows, r.Tokens, r.Precision, r.Steps)
+	fmt.Fprintf(w, "step         %.4g s (best %.4g, first %.4g with compilation), %.0f tokens/s\n", r.StepTime, r.BestStep, r.FirstStep, r.TokensRate)
+	if r.Peak > 0 {
+		fmt.Fprintf(w, "products     %.4g TFLOP/s a device, %.1f %% of %.0f\n", r.TFLOPS, 100*r.Share, r.Peak)
+	} else {
+		fmt.Fprintf(w, "products     %.4g TFLOP/s a device; the device's peak is not known (--peak)\n", r.TFLOPS)
+	}
+	fmt.Fprintf(w, "idle         %.2f %% of the time\n", 100*r.IdleShare)
+	fmt.Fprintf(w, "memory       %s planned on each device", progress.Count(r.Planned))
+	if r.Memory > 0 {
+		fmt.Fprintf(w, ", %s at most (%s)", progress.Count(r.Memory), r.MemoryBy)
+	}
+	fmt.Fprintf(w, "\nloss         %.3f to %.3f on one batch\n", r.FirstLoss, r.LastLoss)
+}
+
+// cardShare is the part of a card's memory that is there for the plan: CUDA's plug-in is asked for 95 %.
+const cardShare = 0.95
+
+// decoder is the shape that is measured: with --fit, of as many layers as the plan puts into the card's memory.
+func (c *BenchCmd) decoder(p *progress.Reporter, o xla.Options, cards []card) (*model.Config, int, error) {
 	shape := xlaShapes()[c.Shape]
 	cfg, T := shape.c, cmp.Or(c.Tokens, shape.T)
 	cfg.NumHiddenLayers = cmp.Or(c.Layers, cfg.NumHiddenLayers)
 	cfg.MaxPositionEmbeddings = max(cfg.MaxPositionEmbeddings, T)
-	if c.Rows < 1 || c.Steps < 1 || c.Layers < 0 || c.Tokens < 0 || c.Devices < 0 || c.Peak < 0 {
-		return nil, usageError{fmt.Errorf("--rows %d and --steps %d must be positive, --layers, --tokens, --devices and --peak not negative", c.Rows, c.Steps)}
+	devices := max(c.Devices, 1)
+	if c.Devices == 0 {
+		devices = max(len(cards), 1)
 	}
-	p.Logf("bench: xla: %s random weights", progress.Count(int64(cfg.NumParams())))
+	need := func() int64 { return model.TotalBytes(xla.Memory(cfg, o, c.Rows, T, devices)) }
+	if len(cards) > 0 {
+		room := int64(cardShare * float64(cards[0].total))
+		full := cfg.NumHiddenLayers
+		for c.Fit && cfg.NumHiddenLayers > 1 && need() > room {
+			cfg.NumHiddenLayers--
+		}
+		if bytes := need(); bytes > room {
+			return nil, 0, fmt.Errorf("the plan is %s bytes on each device, a %s has %s (fewer --layers or --tokens, or --fit for as many layers as there is room for)", progress.Count(bytes), cards[0].name, progress.Count(cards[0].total))
+		}
+		if cfg.NumHiddenLayers < full {
+			p.Logf("bench: xla: %d of %d layers have room on a %s", cfg.NumHiddenLayers, full, cards[0].name)
+		}
+	}
+	return cfg, T, nil
+}
+
+func (c *BenchCmd) measureXLA(ctx context.Context, p *progress.Reporter, r *xlaReport) error {
+	start := time.Now()
+	if c.Shape != "toy" && xla.Plugin() == "" {
+		return fmt.Errorf("no PJRT plug-in was found, and plain Go would take hours for shape %s (ravn doctor says what is there, ravn pull-plugin cuda fetches one; --shape toy runs anywhere)", c.Shape)
+	}
+	if c.Shape != "toy" && !xla.Linked() {
+		return fmt.Errorf("this build cannot load the plug-in %s, and plain Go would take hours for shape %s (build with CGO_ENABLED=1 go build -tags xla ./cmd/ravn)", xla.Plugin(), c.Shape)
+	}
 	o := xla.Options{Devices: c.Devices, BF16: !c.Fp32, Grow: true}
-	cards, before := driverMemory()
+	before := nvidiaCards()
+	cfg, T, err := c.decoder(p, o, before)
+	if err != nil {
+		return err
+	}
+	if host := run.ThisMachine().MemoryBytes; host > 0 && 4*int64(cfg.NumParams()) > host {
+		return fmt.Errorf("the weights are made on the host first and take %s bytes of its %s (fewer --layers)", progress.Count(4*int64(cfg.NumParams())), progress.Count(host))
+	}
+	r.Params, r.Layers, r.Tokens = cfg.NumParams(), cfg.NumHiddenLayers, T
+	p.Logf("bench: xla: %s random weights", progress.Count(int64(r.Params)))
 	e, err := xla.New(model.Init(cfg, 1), o)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer e.Close()
-	r := &xlaReport{
-		Program: "ravn " + run.Version(), Device: e.Device(), Devices: e.Devices(), Shape: c.Shape, Params: cfg.NumParams(), Layers: cfg.NumHiddenLayers,
-		Rows: c.Rows, Tokens: T, Precision: "bf16", Steps: c.Steps, Planned: model.TotalBytes(xla.Memory(cfg, o, c.Rows, T, e.Devices())), Peak: c.Peak,
-	}
-	if c.Fp32 {
-		r.Precision = "fp32"
-	}
+	r.Device, r.Devices, r.Planned = e.Device(), e.Devices(), model.TotalBytes(xla.Memory(cfg, o, c.Rows, T, e.Devices()))
+	p.Logf("bench: xla: weights on %s after %.1f s", r.Device, time.Since(start).Seconds())
 	b := randomBatch(cfg, c.Rows*e.Devices(), T)
 	targets := b.NumTargets()
 	step := func(n int) (float64, error) {
@@ -148,24 +200,29 @@ func (c *BenchCmd) measureXLA(ctx context.Context, p *progress.Reporter) (*xlaRe
 		if err != nil {
 			return 0, err
 		}
-		norm := e.GradNorm() // waits for the devices, so that a step is from one such moment to the next
+		norm := e.GradNorm()
 		return nll / float64(targets), e.Update(model.Update{Step: n, LR: 1e-4, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1, GradScale: 1 / max(norm, 1)})
 	}
 	var seconds []float64
 	var idle time.Duration
 	began := time.Now()
 	for n := 1; n <= c.Steps+2; n++ {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		if err = ctx.Err(); err != nil {
+			break
 		}
-		loss, err := step(n)
-		if err != nil {
-			return nil, err
+		if c.Limit > 0 && time.Since(start).Seconds() > c.Limit && len(seconds) > 0 {
+			p.Logf("bench: xla: %g s are over", c.Limit)
+			break
+		}
+		var loss float64
+		if loss, err = step(n); err != nil {
+			break
 		}
 		now := time.Now()
 		switch n {
 		case 1:
 			r.FirstLoss, r.FirstStep = loss, now.Sub(began).Seconds()
+			p.Logf("bench: xla: the first step took %.4g s, with compilation", r.FirstStep)
 		case 2:
 			idle = e.Idle()
 		default:
@@ -174,31 +231,40 @@ func (c *BenchCmd) measureXLA(ctx context.Context, p *progress.Reporter) (*xlaRe
 		}
 		r.LastLoss, began = loss, now
 	}
-	idle = e.Idle() - idle
+	r.remember(e, before)
+	if len(seconds) > 0 {
+		r.reckon(seconds, e.Idle()-idle, cfg)
+	}
+	return err
+}
+
+// reckon fills in what follows from the times of steps.
+func (r *xlaReport) reckon(seconds []float64, idle time.Duration, cfg *model.Config) {
 	total := 0.0
 	for _, x := range seconds {
 		total += x
 	}
 	slices.Sort(seconds)
-	r.StepTime, r.BestStep = seconds[len(seconds)/2], seconds[0]
-	r.TokensRate = float64(b.B*T) / r.StepTime
-	r.TFLOPS = r.TokensRate * cfg.TrainFLOPs(T) / float64(r.Devices) / 1e12
+	r.Steps, r.StepTime, r.BestStep = len(seconds), seconds[len(seconds)/2], seconds[0]
+	r.TokensRate = float64(r.Rows*r.Devices*r.Tokens) / r.StepTime
+	r.TFLOPS = r.TokensRate * cfg.TrainFLOPs(r.Tokens) / float64(r.Devices) / 1e12
 	r.IdleShare = idle.Seconds() / total
-	if names, after := driverMemory(); len(names) > 0 && xla.Linked() && strings.Contains(r.Device, "cuda") {
-		r.Card, r.MemoryBy = names[0], "the driver's figure for what the allocator holds"
-		for i := range min(len(after), len(before), r.Devices) {
-			r.Memory = max(r.Memory, after[i]-before[i])
-		}
-		if r.Peak == 0 {
-			r.Peak = peakOf(cards[0])
-		}
-	} else if bytes, ok := peakMemory(); ok {
-		r.Memory, r.MemoryBy = bytes, "of this process, host and devices"
-	}
 	if r.Peak > 0 {
 		r.Share = r.TFLOPS / r.Peak
 	}
-	return r, nil
+}
+
+// remember notes the card, its peak and the memory that the engine has taken.
+func (r *xlaReport) remember(e *xla.Engine, before []card) {
+	if after := nvidiaCards(); len(after) > 0 && xla.Linked() && strings.Contains(strings.ToLower(xla.Plugin()), "cuda") {
+		r.Card, r.MemoryBy = after[0].name, "the driver's figure for what the allocator holds"
+		for i := range min(len(after), len(before), e.Devices()) {
+			r.Memory = max(r.Memory, after[i].used-before[i].used)
+		}
+		r.Peak = cmp.Or(r.Peak, peakOf(r.Card))
+	} else if bytes, ok := peakMemory(); ok {
+		r.Memory, r.MemoryBy = bytes, "of this process, host and devices"
+	}
 }
 
 // randomBatch is rows of random tokens, each of which has a target.
@@ -211,24 +277,35 @@ func randomBatch(c *model.Config, rows, T int) *model.Batch {
 	return b
 }
 
-// driverMemory asks NVIDIA's driver for its cards and the bytes in use on each; nothing where there is none.
-func driverMemory() (cards []string, used []int64) {
-	out, err := exec.Command("nvidia-smi", "--query-gpu=name,memory.used", "--format=csv,noheader,nounits").Output()
-	if err != nil {
-		return nil, nil
-	}
-	return readDriverMemory(string(out))
+// card is what NVIDIA's driver says of a GPU, in bytes.
+type card struct {
+	name        string
+	total, used int64
 }
 
-// readDriverMemory reads lines such as "NVIDIA H200, 4321", in MiB.
-func readDriverMemory(text string) (cards []string, used []int64) {
+// nvidiaCards asks NVIDIA's driver for its cards; nothing where there is none.
+func nvidiaCards() []card {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second) // a driver in trouble does not answer
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "nvidia-smi", "--query-gpu=name,memory.total,memory.used", "--format=csv,noheader,nounits").Output()
+	if err != nil {
+		return nil
+	}
+	return readCards(string(out))
+}
+
+// readCards reads lines such as "NVIDIA H200, 143771, 4321", in MiB.
+func readCards(text string) (cards []card) {
 	for line := range strings.Lines(text) {
-		name, mib, ok := strings.Cut(line, ",")
-		n, err := strconv.ParseInt(strings.TrimSpace(mib), 10, 64)
-		if !ok || err != nil {
+		fields := strings.Split(line, ",")
+		if len(fields) != 3 {
 			continue
 		}
-		cards, used = append(cards, strings.TrimSpace(name)), append(used, n<<20)
+		total, err := strconv.ParseInt(strings.TrimSpace(fields[1]), 10, 64)
+		used, err2 := strconv.ParseInt(strings.TrimSpace(fields[2]), 10, 64)
+		if err == nil && err2 == nil {
+			cards = append(cards, card{strings.TrimSpace(fields[0]), total << 20, used << 20})
+		}
 	}
-	return cards, used
+	return cards
 }
