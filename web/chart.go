@@ -42,12 +42,18 @@ func (c Chart) points() (n int) {
 // scale maps values to places.
 type scale struct {
 	low, high, from, to float64
-	bend                float64 // 0: straight; else straight near zero and logarithmic beyond values of about bend, on both sides
+	bend                float64 // 0: straight; logarithmic; else straight near zero and logarithmic beyond values of about bend, on both sides
 }
+
+// logarithmic is the bend of a scale that is so all the way; its values must be positive.
+const logarithmic = -1
 
 func (s scale) at(v float64) float64 {
 	low, high := s.low, s.high
-	if s.bend > 0 {
+	switch {
+	case s.bend == logarithmic:
+		v, low, high = math.Log(v), math.Log(low), math.Log(high)
+	case s.bend > 0:
 		v, low, high = math.Asinh(v/s.bend), math.Asinh(low/s.bend), math.Asinh(high/s.bend)
 	}
 	return s.from + (v-low)/(high-low)*(s.to-s.from)

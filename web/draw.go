@@ -13,6 +13,7 @@ const fileStyle = `<style>svg{--card:#fff;--ink:#1d2126;--soft:#5b636d;--rule:#d
 	`.ground{fill:var(--card)}text{fill:var(--ink);font-size:14px}.tick{fill:var(--soft)}.grid{stroke:var(--rule)}.axis{stroke:var(--soft)}.lead{stroke:var(--soft);stroke-width:.7}.whisker{stroke:var(--soft);stroke-width:1.2}` +
 	`.label{paint-order:stroke;stroke:var(--card);stroke-width:3px;stroke-linejoin:round}` +
 	`.line{fill:none;stroke-width:1.8}.line.c0{stroke:var(--s0)}.line.c1{stroke:var(--s1);stroke-dasharray:8 3}.line.c2{stroke:var(--s2);stroke-dasharray:2 3}.line.c3{stroke:var(--s3);stroke-dasharray:9 3 2 3}.line.c4{stroke:var(--s4);stroke-dasharray:4 4}.line.c5{stroke:var(--s5);stroke-dasharray:1 4}` +
+	`.band{stroke:none;opacity:.18}.m0{fill:var(--s0)}.m1{fill:var(--s1)}.m2{fill:var(--s2)}.m3{fill:var(--s3)}.m4{fill:var(--s4)}.m5{fill:var(--s5)}` +
 	`.dot.c0{fill:var(--s0)}.dot.c1{fill:var(--s1)}.dot.c2{fill:var(--s2)}.dot.c3{fill:var(--s3)}.dot.c4{fill:var(--s4)}.dot.c5{fill:var(--s5)}</style><rect class="ground" width="100%" height="100%"/>`
 
 // standalone makes an SVG element a file of its own.

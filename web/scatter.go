@@ -15,17 +15,20 @@ import (
 type Scatter struct {
 	Title, X, Y string // names of the axes, with units
 	Note        string // a line below, such as what the whiskers are
+	LogX        bool   // the axis of X is logarithmic; all values must be positive
 	Groups      []ScatterGroup
 }
 
-// ScatterGroup is points that belong together. Joined, a line goes from each to the next.
+// ScatterGroup is points that belong together. Joined, a line goes from each to the next; Fit is a curve of its own, with the
+// intervals of its Y as a band.
 type ScatterGroup struct {
 	Name   string
 	Joined bool
 	Points []ScatterPoint
+	Fit    []ScatterPoint
 }
 
-// ScatterPoint is a point with its name.
+// ScatterPoint is a point with its name, if it has one.
 type ScatterPoint struct {
 	Name string
 	X, Y stats.Estimate
@@ -56,12 +59,16 @@ func (s Scatter) SVG(id string) template.HTML {
 	xs, ys := reach(points, func(p ScatterPoint) stats.Estimate { return p.X }), reach(points, func(p ScatterPoint) stats.Estimate { return p.Y })
 	bend, yName := bendOf(points), s.Y
 	xt, yt := niceTicks(xs[0], xs[1], 6), niceTicks(ys[0], ys[1], 5)
+	xBend, xText := 0.0, tickText
+	if s.LogX {
+		xBend, xt, xText = logarithmic, logTicks(points), func(v float64, _ []float64) string { return sizeText(int64(v)) }
+	}
 	if bend > 0 {
 		yt = bentTicks(ys[0], ys[1], bend)
 		yName += fmt.Sprintf("; log beyond %g", bend)
 	}
 	area := box{left, scatterTop, chartWidth - scatterRight, scatterHeight - scatterBottom}
-	x := scale{xt[0], xt[len(xt)-1], area.x0, area.x1, 0}
+	x := scale{xt[0], xt[len(xt)-1], area.x0, area.x1, xBend}
 	y := scale{yt[0], yt[len(yt)-1], area.y1, area.y0, bend}
 	var b strings.Builder
 	openSVG(&b, id, s.Title, s.words(), chartWidth, scatterHeight)
@@ -69,7 +76,7 @@ func (s Scatter) SVG(id string) template.HTML {
 		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/><text class="tick" x="%g" y="%.1f" text-anchor="end">%s</text>`, area.x0, area.x1, y.at(t), y.at(t), area.x0-8, y.at(t)+4, tickText(t, yt))
 	}
 	for _, t := range xt {
-		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/><text class="tick" x="%.1f" y="%g" text-anchor="middle">%s</text>`, x.at(t), x.at(t), area.y0, area.y1, x.at(t), area.y1+18, tickText(t, xt))
+		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/><text class="tick" x="%.1f" y="%g" text-anchor="middle">%s</text>`, x.at(t), x.at(t), area.y0, area.y1, x.at(t), area.y1+18, xText(t, xt))
 	}
 	if x.low <= 0 && x.high >= 0 {
 		fmt.Fprintf(&b, `<line class="axis" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/>`, x.at(0), x.at(0), area.y0, area.y1)
@@ -88,6 +95,9 @@ func (s Scatter) SVG(id string) template.HTML {
 			fmt.Fprintf(&b, `<circle class="dot c%d" cx="%.1f" cy="%g" r="4.5"/><text class="name" x="%.1f" y="%g">%s</text>`, i%numStyles, at+5, scatterTop-16, at+14, scatterTop-11.0, esc(g.Name))
 			at += 34 + 7.5*float64(utf8.RuneCountInString(g.Name))
 		}
+	}
+	for i, g := range s.Groups {
+		drawFit(&b, g, i, x, y)
 	}
 	labels := placeNames(s.Groups, x, y, area)
 	for i, g := range s.Groups {
@@ -121,7 +131,9 @@ func placeNames(groups []ScatterGroup, x, y scale, area box) map[[2]int]box {
 			if !finite(px) || !finite(py) {
 				continue
 			}
-			all = append(all, named{[2]int{i, k}, px, py, letter * float64(utf8.RuneCountInString(clip(p.Name, maxPointName)))})
+			if p.Name != "" {
+				all = append(all, named{[2]int{i, k}, px, py, letter * float64(utf8.RuneCountInString(clip(p.Name, maxPointName)))})
+			}
 			taken = append(taken, box{px - 6, py - 6, px + 6, py + 6})
 			if finite(p.X.Low) && finite(p.X.High) {
 				taken = append(taken, box{x.at(p.X.Low), py - 1.5, x.at(p.X.High), py + 1.5})
@@ -178,17 +190,41 @@ func drawGroup(b *strings.Builder, g ScatterGroup, i int, x, y scale, labels map
 		if finite(p.Y.Low) && finite(p.Y.High) {
 			fmt.Fprintf(b, `<line class="whisker" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/>`, px, px, y.at(p.Y.Low), y.at(p.Y.High))
 		}
-		l := labels[[2]int{i, k}]
+		fmt.Fprintf(b, `<circle class="dot c%d" cx="%.1f" cy="%.1f" r="3.8"><title>%s</title></circle>`, i%numStyles, px, py, esc(strings.TrimSpace(fmt.Sprintf("%s %s: %s and %s", g.Name, p.Name, interval(p.X), interval(p.Y)))))
+		l, ok := labels[[2]int{i, k}]
+		if !ok {
+			continue
+		}
 		nx, ny := min(max(px, l.x0), l.x1), min(max(py, l.y0+2), l.y1-2) // of the name's box, what is nearest to the point
 		if math.Hypot(nx-px, ny-py) > 12 {
 			fmt.Fprintf(b, `<line class="lead" x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f"/>`, px, py, nx, ny)
 		}
-		fmt.Fprintf(b, `<text class="name label" x="%.1f" y="%.1f" text-anchor="middle">%s</text><circle class="dot c%d" cx="%.1f" cy="%.1f" r="3.8"><title>%s</title></circle>`,
-			(l.x0+l.x1)/2, l.y1-3, esc(clip(p.Name, maxPointName)), i%numStyles, px, py, esc(strings.TrimSpace(fmt.Sprintf("%s %s: %s and %s", g.Name, p.Name, interval(p.X), interval(p.Y)))))
+		fmt.Fprintf(b, `<text class="name label" x="%.1f" y="%.1f" text-anchor="middle">%s</text>`, (l.x0+l.x1)/2, l.y1-3, esc(clip(p.Name, maxPointName)))
 	}
 	if g.Joined {
 		fmt.Fprintf(b, `<path class="line c%d" d="%s"/>`, i%numStyles, path.String())
 	}
+}
+
+// drawFit draws a group's curve and the band of its intervals, cut where they leave the drawing.
+func drawFit(b *strings.Builder, g ScatterGroup, i int, x, y scale) {
+	if len(g.Fit) < 2 {
+		return
+	}
+	var line, up, down []string
+	for _, p := range g.Fit {
+		at := func(v float64) string {
+			return fmt.Sprintf("%.1f %.1f", x.at(p.X.Value), y.at(min(max(v, y.low), y.high)))
+		}
+		line = append(line, at(p.Y.Value))
+		if finite(p.Y.Low) && finite(p.Y.High) {
+			up, down = append(up, at(p.Y.High)), append([]string{at(p.Y.Low)}, down...)
+		}
+	}
+	if len(up) > 1 {
+		fmt.Fprintf(b, `<path class="band m%d" d="M%s L%s Z"/>`, i%numStyles, strings.Join(up, " L"), strings.Join(down, " L"))
+	}
+	fmt.Fprintf(b, `<path class="line c%d" d="M%s"/>`, i%numStyles, strings.Join(line, " L"))
 }
 
 // interval is an estimate in a few digits.
@@ -212,6 +248,26 @@ func bendOf(points []ScatterPoint) float64 {
 		return 0
 	}
 	return math.Pow(10, math.Floor(math.Log10(middle/2)+1e-9))
+}
+
+// logTicks are ones, twos and fives of each power of ten, from the last at or below the points to the first at or above.
+func logTicks(points []ScatterPoint) []float64 {
+	low, high := math.Inf(1), 0.0
+	for _, p := range points {
+		low, high = min(low, p.X.Value), max(high, p.X.Value)
+	}
+	var ticks []float64
+	for e := math.Floor(math.Log10(low)); ; e++ {
+		for _, m := range []float64{1, 2, 5} {
+			v := m * math.Pow(10, e)
+			if v <= low {
+				ticks = ticks[:0]
+			}
+			if ticks = append(ticks, v); v >= high {
+				return ticks
+			}
+		}
+	}
 }
 
 // bentTicks are zero and ones and threes of each power of ten from bend on, as far as they are needed, and one beyond.
@@ -266,3 +322,16 @@ func (s Scatter) words() string {
 
 // File is the drawing as an SVG file of its own.
 func (s Scatter) File() []byte { return standalone(string(s.SVG("scatter"))) }
+
+// Stacked are drawings one below the other in one SVG file.
+func Stacked(title string, drawings ...Scatter) []byte {
+	var b, words strings.Builder
+	for i, d := range drawings {
+		fmt.Fprintf(&words, "%s. ", d.words())
+		svg := string(d.SVG(fmt.Sprintf("panel%d", i)))
+		fmt.Fprintf(&b, `<g transform="translate(0 %g)">%s</g>`, scatterHeight*float64(i), strings.Replace(svg, `<svg `, fmt.Sprintf(`<svg width="%g" height="%g" `, chartWidth, scatterHeight), 1))
+	}
+	var out strings.Builder
+	openSVG(&out, "stacked", title, words.String(), chartWidth, scatterHeight*float64(len(drawings)))
+	return standalone(out.String() + b.String() + `</svg>`)
+}

@@ -62,7 +62,7 @@ func CompareRuns(dirs []string) (*RunComparison, error) {
 		if i > 0 {
 			first := &c.Runs[0]
 			r.Settings = train.Differences(texts[0], text)
-			r.First = groupChanges(r.scores, matched(first.scores, r.scores))
+			r.First = groupChanges(r.scores, matched(first.scores, r.scores, lastScore))
 			if len(r.First) == 0 {
 				c.Notes = append(c.Notes, fmt.Sprintf("%s and %s have no held-out document in common", first.Name, r.Name))
 			}
@@ -112,15 +112,15 @@ func (c *RunComparison) read(dir string) (*ComparedRun, string, error) {
 	return r, text, nil
 }
 
-// matched is the last score of each document of b under a, NaN where a has not got it.
-func matched(a, b []train.Scored) []float64 {
+// matched is a number of each document of b, such as its last score, as a has it; NaN where a has not got the document.
+func matched(a, b []train.Scored, of func(train.Scored) float64) []float64 {
 	type key struct {
 		language, source, id string
 		bytes                int
 	}
 	have := map[key]float64{}
 	for _, s := range a {
-		have[key{s.Language, s.Source, s.ID, s.Bytes}] = s.Last
+		have[key{s.Language, s.Source, s.ID, s.Bytes}] = of(s)
 	}
 	out := make([]float64, len(b))
 	for i, s := range b {
@@ -131,6 +131,8 @@ func matched(a, b []train.Scored) []float64 {
 	}
 	return out
 }
+
+func lastScore(d train.Scored) float64 { return d.Last }
 
 // groupChanges sets the last scores of documents against others, by language and by language and source.
 func groupChanges(scores []train.Scored, was []float64) []GroupChange {

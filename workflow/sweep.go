@@ -41,8 +41,9 @@ type SweepFile struct {
 
 // SweepRun is one line of a list.
 type SweepRun struct {
-	Name string         `yaml:"name"`
-	Set  map[string]any `yaml:"set"`
+	Name   string         `yaml:"name"`
+	Series string         `yaml:"series"` // runs of a series differ in the size of their base, and are drawn against it
+	Set    map[string]any `yaml:"set"`
 }
 
 // ReadSweep reads a sweep file strictly.
@@ -85,6 +86,7 @@ func ReadSweep(path string) (*SweepFile, error) {
 type sweptRun struct {
 	name   string
 	row    string // the name without the seed: runs of one row differ in their seed alone
+	series string
 	set    map[string]any
 	recipe *recipe.Recipe
 }
@@ -125,6 +127,7 @@ func (s *SweepFile) expand() ([]sweptRun, error) {
 			combos = next
 		}
 		for _, c := range combos {
+			c.series = line.Series
 			for k, v := range line.Set {
 				if _, twice := c.set[k]; twice {
 					return nil, fmt.Errorf("workflow: %s: %s is set in run %s and in the grid", s.path, k, line.Name)
@@ -208,12 +211,15 @@ type SweepResult struct {
 	Note  string       `json:"note,omitempty"`
 	Runs  []SweptRun   `json:"runs"`
 	Seeds []SweptGroup `json:"seeds,omitempty"` // runs that differ in their seed alone, put together
+	// Scaling is a fit over the sizes of the bases for each series that the sweep names.
+	Scaling []Scaling `json:"scaling,omitempty"`
 }
 
 // SweptRun is one run's row. Changes are of bits per byte against the run's own base, relative, paired by document.
 type SweptRun struct {
 	Name     string         `json:"name"`
 	Row      string         `json:"row,omitempty"` // its name without the seed
+	Series   string         `json:"series,omitempty"`
 	Set      map[string]any `json:"set"`
 	State    string         `json:"state"`
 	Steps    int            `json:"steps"`
@@ -221,7 +227,9 @@ type SweptRun struct {
 	Target   stats.Estimate `json:"target"`  // mean over the target languages
 	Retained stats.Estimate `json:"retained"`
 	Groups   []GroupChange  `json:"groups"`
-	Front    bool           `json:"front"` // no other run is better on one side without being worse on the other
+	// Parameters is the size of the base that a run of a series started from.
+	Parameters int64 `json:"parameters,omitempty"`
+	Front      bool  `json:"front"` // no other run is better on one side without being worse on the other
 
 	recipe *recipe.Recipe
 	scores []train.Scored
@@ -276,7 +284,8 @@ func (o OverSeeds) verdict(seeds int) string {
 }
 
 // RunSweep walks all runs of a sweep in out, one folder a run; what is finished is skipped, so a broken sweep goes on.
-// A run that the guard stops is a result like any other. sweep.json, sweep.md, sweep.svg and index.html are left in out.
+// A run that the guard stops is a result like any other. sweep.json, sweep.md, sweep.svg and index.html are left in out, and
+// scaling.svg where the sweep names series.
 func RunSweep(ctx context.Context, s *SweepFile, out string, o Options) (*SweepResult, error) {
 	runs, err := s.expand()
 	if err != nil {
@@ -381,7 +390,7 @@ func (s *SweepFile) collect(runs []sweptRun, states []string, out string) (*Swee
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
 		}
-		r := SweptRun{Name: c.name, Row: c.row, Set: c.set, State: states[i], recipe: c.recipe, scores: scores}
+		r := SweptRun{Name: c.name, Row: c.row, Series: c.series, Set: c.set, State: states[i], recipe: c.recipe, scores: scores}
 		own := make([]float64, len(scores))
 		for k, x := range scores {
 			own[k], r.Steps = x.Base, x.Step
@@ -389,15 +398,26 @@ func (s *SweepFile) collect(runs []sweptRun, states []string, out string) (*Swee
 		r.Groups = groupChanges(scores, own)
 		r.Target, r.Retained = sides(c.recipe, r.Groups)
 		r.Seconds = trainedSeconds(dir)
+		if c.series != "" && len(scores) > 0 {
+			if r.Parameters, err = baseParameters(dir); err != nil {
+				return nil, err
+			}
+		}
 		res.Runs = append(res.Runs, r)
 	}
 	res.front()
 	res.seeds()
+	if err := res.scale(); err != nil {
+		return nil, err
+	}
 	if err := writeJSON(filepath.Join(out, "sweep.json"), res); err != nil {
 		return nil, err
 	}
 	var md strings.Builder
 	res.Markdown(&md)
+	if !res.measured() {
+		return res, atomicfile.WriteFile(filepath.Join(out, "sweep.md"), []byte(md.String()))
+	}
 	if err := atomicfile.WriteFile(filepath.Join(out, "sweep.md"), []byte(md.String())); err != nil {
 		return nil, err
 	}
@@ -411,6 +431,16 @@ func (s *SweepFile) collect(runs []sweptRun, states []string, out string) (*Swee
 	}
 	if t, ok := res.seedTable(); ok {
 		page.Tables = append([]web.Table{t}, page.Tables...)
+	}
+	if len(res.Scaling) > 0 {
+		plots := res.scalingPlots()
+		if err := atomicfile.WriteFile(filepath.Join(out, "scaling.svg"), web.Stacked(s.Name+": against the size of the base", plots...)); err != nil {
+			return nil, err
+		}
+		for i, p := range plots {
+			page.Drawings = append(page.Drawings, web.Drawing{Title: p.Title, SVG: p.SVG(fmt.Sprintf("scaling%d", i))})
+		}
+		page.Tables = append([]web.Table{res.scalingTable()}, page.Tables...)
 	}
 	html, err := page.HTML()
 	if err != nil {
@@ -490,7 +520,7 @@ func (r *SweepResult) seeds() {
 			target, retained = append(target, x.Target), append(retained, x.Retained)
 			k := slices.IndexFunc(rows[order[0]], func(f SweptRun) bool { return fmt.Sprint(f.Set["seed"]) == fmt.Sprint(x.Set["seed"]) })
 			if i > 0 && k >= 0 {
-				t, k := sides(x.recipe, groupChanges(x.scores, matched(rows[order[0]][k].scores, x.scores)))
+				t, k := sides(x.recipe, groupChanges(x.scores, matched(rows[order[0]][k].scores, x.scores, lastScore)))
 				targetAgainst, retainedAgainst = append(targetAgainst, t), append(retainedAgainst, k)
 			}
 		}
@@ -554,15 +584,34 @@ func (r *SweepResult) table() web.Table {
 	return t
 }
 
+// measured says whether any run has come to held-out scores: a sweep may end with its bases.
+func (r *SweepResult) measured() bool {
+	return slices.ContainsFunc(r.Runs, func(x SweptRun) bool { return len(x.Groups)+len(x.scores) > 0 })
+}
+
 // Markdown writes the table.
 func (r *SweepResult) Markdown(w io.Writer) {
+	if !r.measured() {
+		fmt.Fprintf(w, "# Sweep %s\n\n%s\n\nNo run went as far as training, so there is nothing to compare.\n\n", r.Name, r.Note)
+		for _, x := range r.Runs {
+			fmt.Fprintf(w, "- %s: %s\n", x.Name, x.State)
+		}
+		return
+	}
 	t := r.table()
 	fmt.Fprintf(w, "# Sweep %s\n\n%s\n\nChange of bits per byte on held-out text against each run's own base, paired by document, 95 %% interval; negative is better.\n\n", r.Name, r.Note)
 	fmt.Fprintf(w, "| %s |\n|%s\n", strings.Join(t.Head, " | "), strings.Repeat("---|", len(t.Head)))
 	for _, row := range t.Rows {
 		fmt.Fprintf(w, "| %s |\n", strings.Join(row, " | "))
 	}
+	var more []web.Table
 	if t, ok := r.seedTable(); ok {
+		more = append(more, t)
+	}
+	if len(r.Scaling) > 0 {
+		more = append(more, r.scalingTable())
+	}
+	for _, t := range more {
 		fmt.Fprintf(w, "\n%s\n\n| %s |\n|%s\n", t.Caption, strings.Join(t.Head, " | "), strings.Repeat("---|", len(t.Head)))
 		for _, row := range t.Rows {
 			fmt.Fprintf(w, "| %s |\n", strings.Join(row, " | "))

@@ -118,6 +118,9 @@ func (f *Flow) Run(ctx context.Context) error {
 		if errors.As(err, &breached) {
 			return errors.Join(err, f.report(ctx))
 		}
+		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+			return fmt.Errorf("workflow: stopped in stage %s: %w (run the same command again to go on)", s.name, err)
+		}
 		if err != nil {
 			return err
 		}

@@ -70,6 +70,8 @@ type SweepCmd struct {
 func (c *SweepCmd) Help() string {
 	return `What runs have in common (corpus, tokenizer, shards, the base of a seed) is made once. A sweep that was broken off goes on.
 At the end stand one table and one drawing: what the target languages gain against what the retained ones lose.
+Where runs of a list name a series, scaling.svg and another table fit the changes of each series against the size of the base, with intervals over
+documents and seeds.
 
 Example:
   ravn sweep docs/experiments/replay.yaml`
