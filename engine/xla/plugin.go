@@ -39,7 +39,7 @@ func Plugin() string {
 		return asked
 	}
 	for _, file := range Plugins() {
-		name := pluginName(file)
+		name := PluginName(file)
 		if asked == name || asked == "" && (name != "cuda" || hasGPU()) {
 			return file
 		}
@@ -47,8 +47,8 @@ func Plugin() string {
 	return asked
 }
 
-// pluginName is the cuda of pjrt_c_api_cuda_plugin.so, or of JAX's xla_cuda_plugin.so.
-func pluginName(file string) string {
+// PluginName is the cuda of pjrt_c_api_cuda_plugin.so, or of JAX's xla_cuda_plugin.so.
+func PluginName(file string) string {
 	name := strings.TrimPrefix(strings.TrimPrefix(filepath.Base(file), "pjrt_c_api_"), "xla_")
 	name, _, _ = strings.Cut(name, "_")
 	return name
@@ -87,7 +87,7 @@ func Plugins() []string {
 	}
 	slices.SortStableFunc(found, func(a, b string) int {
 		rank := func(file string) int {
-			if pluginName(file) == "cpu" {
+			if PluginName(file) == "cpu" {
 				return 1
 			}
 			return 0

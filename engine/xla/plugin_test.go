@@ -31,7 +31,7 @@ func TestJAXPlugins(t *testing.T) {
 	t.Setenv("HOME", root)
 	t.Setenv("PJRT_PLUGIN_LIBRARY_PATH", "")
 	newer := filepath.Join(packages, "jax_plugins", "xla_cuda13", "xla_cuda_plugin.so")
-	if found := Plugins(); len(found) < 2 || found[0] != newer || pluginName(found[0]) != "cuda" {
+	if found := Plugins(); len(found) < 2 || found[0] != newer || PluginName(found[0]) != "cuda" {
 		t.Fatalf("found %q, want %q first", found, newer)
 	}
 	t.Setenv("RAVN_PJRT", "cuda")

@@ -9,9 +9,11 @@ import (
 	"io"
 	"math/rand/v2"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"ravn/engine/xla"
@@ -185,8 +187,13 @@ func (c *BenchCmd) measureXLA(ctx context.Context, p *progress.Reporter, r *xlaR
 		return fmt.Errorf("the weights are made on the host first and take %s bytes of its %s (fewer --layers)", progress.Count(4*int64(cfg.NumParams())), progress.Count(host))
 	}
 	r.Params, r.Layers, r.Tokens = cfg.NumParams(), cfg.NumHiddenLayers, T
+	if file := xla.Plugin(); filepath.IsAbs(file) { // before the weights are made, which takes longer
+		if err := xla.IsPlugin(file); err != nil {
+			return fmt.Errorf("%w (RAVN_PJRT; ravn doctor says which plug-ins are there)", err)
+		}
+	}
 	p.Logf("bench: xla: %s random weights", progress.Count(int64(r.Params)))
-	e, err := xla.New(model.Init(cfg, 1), o)
+	e, err := xla.New(likeBlocks(cfg), o)
 	if err != nil {
 		return err
 	}
@@ -236,6 +243,26 @@ func (c *BenchCmd) measureXLA(ctx context.Context, p *progress.Reporter, r *xlaR
 		r.reckon(seconds, e.Idle()-idle, cfg)
 	}
 	return err
+}
+
+// likeBlocks are random weights whose blocks are all alike: a device takes as long for them, and they are made sooner.
+func likeBlocks(cfg *model.Config) *model.Weights {
+	one := *cfg
+	one.NumHiddenLayers = 1
+	first := model.Init(&one, 1)
+	if cfg.NumHiddenLayers == 1 {
+		return first
+	}
+	w := &model.Weights{Config: cfg, Params: make([]float32, cfg.NumParams())}
+	from, block := one.Layout()[1].Offset, (cfg.NumParams()-one.NumParams())/(cfg.NumHiddenLayers-1)
+	copy(w.Params, first.Params[:from])
+	copy(w.Params[from+cfg.NumHiddenLayers*block:], first.Params[from+block:])
+	var wg sync.WaitGroup
+	for l := range cfg.NumHiddenLayers {
+		wg.Go(func() { copy(w.Params[from+l*block:], first.Params[from:from+block]) })
+	}
+	wg.Wait()
+	return w
 }
 
 // reckon fills in what follows from the times of steps.

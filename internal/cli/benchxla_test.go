@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"ravn/engine/xla"
+	"ravn/model"
 )
 
 // TestBenchXLA runs the benchmark of GPUs at toy size on GoMLX's plain backend, as two virtual devices, and holds its figures to
@@ -104,6 +105,28 @@ func TestBenchFits(t *testing.T) {
 		if err != nil || cfg.NumHiddenLayers != x.layers {
 			t.Errorf("%s: %v, %d layers, want %d", x.name, err, cfg.NumHiddenLayers, x.layers)
 		}
+	}
+}
+
+// TestLikeBlocks: all of a decoder has weights, those of a block in every block.
+func TestLikeBlocks(t *testing.T) {
+	cfg := xlaShapes()["toy"].c
+	cfg.NumHiddenLayers = 3
+	w := likeBlocks(cfg)
+	at := map[string][]float32{}
+	for _, p := range cfg.Layout() {
+		at[p.Name] = w.Params[p.Offset : p.Offset+p.Size]
+		if at[p.Name][p.Size-1] == 0 {
+			t.Errorf("%s has no weights", p.Name)
+		}
+	}
+	for name, x := range at {
+		if rest, ok := strings.CutPrefix(name, "model.layers.0."); ok && (!slices.Equal(x, at["model.layers.1."+rest]) || !slices.Equal(x, at["model.layers.2."+rest])) {
+			t.Errorf("%s differs between blocks", rest)
+		}
+	}
+	if p := model.Init(cfg, 1); !slices.Equal(at["lm_head.weight"], p.Params[len(p.Params)-len(at["lm_head.weight"]):]) {
+		t.Error("the head is not where it belongs")
 	}
 }
 

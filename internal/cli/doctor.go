@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"ravn/engine/xla"
@@ -83,7 +86,7 @@ func (c *DoctorCmd) look() []finding {
 		c.lookDisk(),
 		lookData(),
 	}
-	return append(all, lookGPU(driver(), os.Getenv("RAVN_PJRT"), xla.Plugins(), xla.Linked()))
+	return append(all, lookGPU(driver(), os.Getenv("RAVN_PJRT"), xla.Plugins(), xla.Linked(), hasLibCUDA()))
 }
 
 // driver says which accelerators this machine has, with the version of their driver; "" is none.
@@ -102,8 +105,8 @@ func driver() string {
 }
 
 // lookGPU tells whether --engine xla would find a GPU: a card with its driver, a build that can load plug-ins, and a
-// plug-in, which asked names (RAVN_PJRT) or is among those that lie where they usually do.
-func lookGPU(cards, asked string, plugins []string, linked bool) finding {
+// plug-in, which asked names (RAVN_PJRT) or is among those that lie where they usually do; libcuda is its driver's library.
+func lookGPU(cards, asked string, plugins []string, linked, libcuda bool) finding {
 	f := finding{What: "gpu", State: "note", Found: cmp.Or(cards, "no GPU driver found")}
 	if asked != "" {
 		f.Found += "; RAVN_PJRT=" + asked
@@ -115,6 +118,8 @@ func lookGPU(cards, asked string, plugins []string, linked bool) finding {
 	switch {
 	case filepath.IsAbs(asked) && !exists(asked):
 		f.State, f.Advice = "problem", "RAVN_PJRT: no such file: "+asked
+	case filepath.IsAbs(asked) && xla.IsPlugin(asked) != nil:
+		f.State, f.Advice = "problem", "RAVN_PJRT: "+xla.IsPlugin(asked).Error()
 	case cards == "" && asked == "":
 		f.Advice = "training runs on the processor, which is enough up to a few hundred million parameters; see docs/design/xla.md for GPUs"
 	case asked == "" && len(plugins) == 0:
@@ -124,12 +129,42 @@ func lookGPU(cards, asked string, plugins []string, linked bool) finding {
 		}
 	case !linked:
 		f.Advice = build
-	case asked != "" && asked != "none" && !filepath.IsAbs(asked) && !slices.ContainsFunc(plugins, func(file string) bool { return strings.Contains(filepath.Base(file), "_"+asked+"_") }):
+	case asked != "" && asked != "none" && !filepath.IsAbs(asked) && !slices.ContainsFunc(plugins, func(file string) bool { return xla.PluginName(file) == asked }):
 		f.State, f.Advice = "problem", fmt.Sprintf("RAVN_PJRT: no plug-in %q where they usually lie (ravn pull-plugin %s, or the path of its library)", asked, asked)
+	case cards != "" && !libcuda && strings.Contains(cards, "nvidia"):
+		f.State, f.Advice = "problem", "the card is there, but not its driver's library libcuda.so.1 (in a container: start it with GPUs, such as docker run --gpus all)"
 	default:
-		f.State, f.Advice = "ok", "use it with --engine xla"
+		f.State, f.Advice = "ok", "use it with --engine xla; ravn bench parity says whether it computes right"
+	}
+	if major := driverMajor(cards); major > 0 && major < cuda13Driver && f.State != "problem" {
+		f.Advice += fmt.Sprintf("; driver %d is too old for CUDA 13, which needs %d: ravn pull-plugin cuda12 (which needs 525)", major, cuda13Driver)
 	}
 	return f
+}
+
+// cuda13Driver is the first driver that runs programs of CUDA 13 (NVIDIA's release notes).
+const cuda13Driver = 580
+
+var driverVersion = regexp.MustCompile(`\b(\d{3})\.\d+(\.\d+)?\b`)
+
+// driverMajor is the 580 of a text such as driver's; 0 where it has none.
+func driverMajor(cards string) int {
+	m := driverVersion.FindStringSubmatch(cards)
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(m[1])
+	return n
+}
+
+// hasLibCUDA tells whether the library of NVIDIA's driver is where the loader finds it.
+func hasLibCUDA() bool {
+	dirs := append(filepath.SplitList(os.Getenv("LD_LIBRARY_PATH")), "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/lib/wsl/lib", "/usr/local/nvidia/lib64", "/usr/local/nvidia/lib", "/run/opengl-driver/lib")
+	if slices.ContainsFunc(dirs, func(dir string) bool { return dir != "" && exists(filepath.Join(dir, "libcuda.so.1")) }) {
+		return true
+	}
+	cache, err := os.ReadFile("/etc/ld.so.cache")
+	return err == nil && bytes.Contains(cache, []byte("/libcuda.so.1\x00"))
 }
 
 func exists(file string) bool {

@@ -10,7 +10,7 @@ import (
 
 // PullPluginCmd fetches a PJRT plug-in.
 type PullPluginCmd struct {
-	Plugin  string `arg:"" enum:"cpu,cuda,cuda12,cuda13" help:"cpu, cuda (which is cuda13), cuda12 or cuda13."`
+	Plugin  string `arg:"" enum:"cpu,cuda,cuda12,cuda13" help:"cpu, cuda (cuda13, or cuda12 where the driver is too old for that), cuda12 or cuda13."`
 	To      string `help:"Folder; go-xla/ is made in it. Default ~/.local/lib, where ravn finds it by itself."`
 	Version string `default:"latest" help:"Of JAX's package, for CUDA."`
 	SHA256  string `name:"sha256" help:"What the plug-in's library must have, where you know it."`
@@ -41,6 +41,10 @@ func (c *PullPluginCmd) Run(s *Streams) error {
 	plugin := c.Plugin
 	if plugin == "cuda" {
 		plugin = "cuda13"
+		if major := driverMajor(driver()); major > 0 && major < cuda13Driver {
+			plugin = "cuda12"
+			s.Progress().Logf("pull-plugin: driver %d is too old for CUDA 13, which needs %d: cuda12", major, cuda13Driver)
+		}
 	}
 	s.Progress().Logf("pull-plugin: %s to %s", plugin, filepath.Join(to, "go-xla"))
 	in, err := xla.Install(plugin, c.Version, to, c.SHA256, c.Replace)
