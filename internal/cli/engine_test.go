@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -11,7 +12,7 @@ import (
 )
 
 // TestEnginesFollowOneRecipe trains the tiny recipe on engine/xla (here GoMLX's backend in plain Go as two virtual devices)
-// and holds its losses to engine/cpu's. Both reckon in float32 in orders of their own, which 24 steps of AdamW magnify to
+// and holds its losses to engine/cpu's; so it does with a run that begins on cpu, goes on on xla and ends on cpu. Both reckon in float32 in orders of their own, which 24 steps of AdamW magnify to
 // less than 1e-3. timings.jsonl tells how long the devices had nothing to do.
 func TestEnginesFollowOneRecipe(t *testing.T) {
 	if testing.Short() {
@@ -23,40 +24,66 @@ func TestEnginesFollowOneRecipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain := strings.Replace(string(text), "precision: bf16", "precision: fp32", 1)
-	if plain == string(text) {
-		t.Fatal("the tiny recipe has no precision to replace")
+	kept := strings.ReplaceAll(plain, "checkpoint_every: 3\neval", "checkpoint_every: 8\n  keep_checkpoints: 3\neval")
+	if plain == string(text) || kept == plain {
+		t.Fatal("the tiny recipe has no precision or no checkpoints to replace")
 	}
+	plain = kept
 	if err := os.WriteFile(recipeFile, []byte(plain), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	losses := map[string][]float64{}
-	for _, engine := range []string{"cpu", "xla"} {
-		dir := filepath.Join(t.TempDir(), engine)
-		args := []string{"train", recipeFile, "--out", dir, "--engine", engine}
-		if engine == "xla" {
-			args = append(args, "--devices", "2")
-		}
-		mustRavn(t, args...)
-		checkTimings(t, filepath.Join(dir, "timings.jsonl"), engine == "xla")
-		for _, file := range []string{"base/events.jsonl", "events.jsonl"} {
-			events, err := run.ReadEvents(filepath.Join(dir, file))
-			if err != nil {
+	dir := t.TempDir()
+	cpu, xla, moved := filepath.Join(dir, "cpu"), filepath.Join(dir, "xla"), filepath.Join(dir, "moved")
+	mustRavn(t, "train", recipeFile, "--out", cpu, "--engine", "cpu")
+	checkTimings(t, filepath.Join(cpu, "timings.jsonl"), false)
+	mustRavn(t, "train", recipeFile, "--out", xla, "--engine", "xla", "--devices", "2")
+	checkTimings(t, filepath.Join(xla, "timings.jsonl"), true)
+	want := runLosses(t, cpu)
+	sameLosses(t, "on xla", runLosses(t, xla), want)
+
+	// From cpu's checkpoint of step 8 to step 24 on xla, and from step 16 of that on cpu.
+	if err := os.CopyFS(moved, os.DirFS(cpu)); err != nil {
+		t.Fatal(err)
+	}
+	for i, engine := range []string{"xla", "cpu"} {
+		for _, step := range []string{"step-000016", "step-000024"}[i:] {
+			if err := os.RemoveAll(filepath.Join(moved, "checkpoints", step)); err != nil {
 				t.Fatal(err)
 			}
-			for _, e := range events {
-				if loss, ok := e.Float("loss"); ok {
-					losses[engine] = append(losses[engine], loss)
-				}
+		}
+		out := mustRavn(t, "train", recipeFile, "--out", moved, "--engine", engine)
+		if from := fmt.Sprintf("resumed at %d", 8*(i+1)); !strings.Contains(out, from) {
+			t.Errorf("engine %s: no %q in\n%s", engine, from, out)
+		}
+	}
+	sameLosses(t, "cpu, xla, cpu", runLosses(t, moved), want)
+}
+
+// runLosses are those of all steps and held-out texts of a run's two phases, in the order of its events.
+func runLosses(t *testing.T, dir string) (all []float64) {
+	t.Helper()
+	for _, file := range []string{"base/events.jsonl", "events.jsonl"} {
+		events, err := run.ReadEvents(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if loss, ok := e.Float("loss"); ok {
+				all = append(all, loss)
 			}
 		}
 	}
-	got, want := losses["xla"], losses["cpu"]
+	return all
+}
+
+func sameLosses(t *testing.T, what string, got, want []float64) {
+	t.Helper()
 	if len(got) != len(want) || len(want) < 48 {
-		t.Fatalf("%d losses on xla, %d on cpu", len(got), len(want))
+		t.Fatalf("%s: %d losses, %d on cpu", what, len(got), len(want))
 	}
 	for i := range want {
 		if math.Abs(got[i]-want[i]) > 1e-3*want[i] {
-			t.Errorf("loss %d is %.7g on xla, %.7g on cpu", i, got[i], want[i])
+			t.Errorf("%s: loss %d is %.7g, on cpu %.7g", what, i, got[i], want[i])
 		}
 	}
 }

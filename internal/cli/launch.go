@@ -105,6 +105,12 @@ func jsonQuote(s string) (string, error) {
 	return string(out), err
 }
 
+// kubeName is a recipe's name as Kubernetes takes one for a Job and the label that its pods get: 63 of a-z, 0-9 and "-".
+func kubeName(name string) string {
+	name = notForKube.ReplaceAllString(strings.ToLower(name), "-")
+	return strings.Trim(name[:min(len(name), 63)], "-")
+}
+
 // job checks the flags and reckons what the run needs.
 func (c *launchFlags) job() (*job, error) {
 	r, err := recipe.Load(c.Recipe)
@@ -114,7 +120,7 @@ func (c *launchFlags) job() (*job, error) {
 	j := &job{
 		Name: r.Name, Recipe: c.Recipe, Out: c.Out, Engine: c.Engine, Plugin: c.Plugin, Program: c.Program, CPUs: c.CPUs, GPUs: c.GPUs,
 		MemoryGiB: c.Memory, GraceSeconds: int(c.Grace.Seconds()),
-		KubeName: strings.Trim(notForKube.ReplaceAllString(strings.ToLower(r.Name), "-"), "-"),
+		KubeName: kubeName(r.Name),
 	}
 	if j.Out == "" {
 		j.Out = path.Join("runs", r.Name)

@@ -24,16 +24,18 @@ func TestSlurmScript(t *testing.T) {
 	recipeFile := tiny(t)
 	for _, x := range []struct {
 		name, ravn string
-		term       bool
+		terms      int
 		code       int
 		requeued   bool
 	}{
-		{"done", "exit 0", false, 0, false},
-		{"failed", "exit 1", false, 1, false},
-		{"gate", "exit 3", false, 3, false},
-		{"stopped", "trap 'exit 1' TERM; touch began; while :; do sleep 0.02; done", true, 0, true},
-		{"done at the last moment", "trap 'exit 0' TERM; touch began; while :; do sleep 0.02; done", true, 0, false},
-		{"guard while stopping", "trap 'exit 3' TERM; touch began; while :; do sleep 0.02; done", true, 3, false},
+		{"done", "exit 0", 0, 0, false},
+		{"failed", "exit 1", 0, 1, false},
+		{"gate", "exit 3", 0, 3, false},
+		{"stopped", "trap 'exit 1' TERM; touch began; while :; do sleep 0.02; done", 1, 0, true},
+		{"stopped twice", "trap '[ -f first ] && sleep 0.3 && exit 1; touch first' TERM; touch began; while :; do sleep 0.02; done", 2, 0, true},
+		{"killed for memory", "kill -KILL $$", 0, 137, false},
+		{"done at the last moment", "trap 'exit 0' TERM; touch began; while :; do sleep 0.02; done", 1, 0, false},
+		{"guard while stopping", "trap 'exit 3' TERM; touch began; while :; do sleep 0.02; done", 1, 3, false},
 	} {
 		t.Run(strings.ReplaceAll(x.name, " ", "_"), func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "it's a folder")
@@ -52,9 +54,9 @@ func TestSlurmScript(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			if x.term {
+			for _, sign := range []string{"began", "first"}[:x.terms] {
 				for range 500 {
-					if _, err := os.Stat(filepath.Join(dir, "began")); err == nil {
+					if _, err := os.Stat(filepath.Join(dir, sign)); err == nil {
 						break
 					}
 					time.Sleep(10 * time.Millisecond)
@@ -121,6 +123,49 @@ func TestKubernetesJob(t *testing.T) {
 	}
 	if r := j.Spec.PodFailurePolicy.Rules; len(r) != 2 || r[0].Action != "FailJob" || len(r[0].OnExitCodes.Values) != 2 {
 		t.Errorf("failure policy %+v", r)
+	}
+}
+
+// TestKubeName: names are cut to what Kubernetes takes.
+func TestKubeName(t *testing.T) {
+	for name, want := range map[string]string{"Sample_DA.12m": "sample-da-12m", "a-": "a", strings.Repeat("a", 62) + "-b": strings.Repeat("a", 62)} {
+		if got := kubeName(name); got != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestLaunchedFilesAreClean holds the script to shellcheck, where it is, and the manifest of several GPUs to its shared memory.
+func TestLaunchedFilesAreClean(t *testing.T) {
+	recipeFile := tiny(t)
+	job := mustRavn(t, "launch", "k8s", recipeFile, "--image", "a", "--claim", "b", "--engine", "xla", "--gpus", "4")
+	var j struct {
+		Spec struct {
+			Template struct {
+				Spec struct {
+					Volumes    []struct{ Name string }
+					Containers []struct {
+						VolumeMounts []struct{ Name, MountPath string } `yaml:"volumeMounts"`
+					}
+				}
+			}
+		}
+	}
+	if err := yaml.Unmarshal([]byte(job), &j); err != nil {
+		t.Fatalf("%v\n%s", err, job)
+	}
+	if pod := j.Spec.Template.Spec; len(pod.Volumes) != 2 || len(pod.Containers[0].VolumeMounts) != 2 {
+		t.Errorf("volumes %+v", pod)
+	}
+	check, err := exec.LookPath("shellcheck")
+	if err != nil {
+		t.Skip("no shellcheck")
+	}
+	script := mustRavn(t, "launch", "slurm", recipeFile, "--engine", "xla", "--gpus", "2", "--partition", "gpu", "--plugin", "cuda", "--env", "A=b c")
+	cmd := exec.Command(check, "-s", "bash", "-")
+	cmd.Stdin = strings.NewReader(script)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
