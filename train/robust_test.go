@@ -303,19 +303,35 @@ func TestEveryOptionResumesExactly(t *testing.T) {
 		bad   bool
 		kind  string // events that have to be there
 	}{
-		"spike skip": {func(o *Options) { o.Spikes = &Spikes{Window: 8, Action: "skip"} }, []int{8, 11}, false, "spike"},
-		"nan skip":   {func(o *Options) { o.OnNaN = "skip" }, []int{5, 6, 9}, true, "nan"},
-		"freeze":     {func(o *Options) { o.Freeze = []string{"model.embed_tokens.*"} }, nil, false, "step"},
-		"only":       {func(o *Options) { o.Only = []string{"model.layers.1.*"} }, nil, false, "step"},
-		"z_loss":     {func(o *Options) { o.ZLoss = 1e-2 }, nil, false, "step"},
+		"spike skip":                        {func(o *Options) { o.Spikes = &Spikes{Window: 8, Action: "skip"} }, []int{8, 11}, false, "spike"},
+		"nan skip":                          {func(o *Options) { o.OnNaN = "skip" }, []int{5, 6, 9}, true, "nan"},
+		"freeze":                            {func(o *Options) { o.Freeze = []string{"model.embed_tokens.*"} }, nil, false, "step"},
+		"only":                              {func(o *Options) { o.Only = []string{"model.layers.1.*"} }, nil, false, "step"},
+		"z_loss":                            {func(o *Options) { o.ZLoss = 1e-2 }, nil, false, "step"},
+		"bf16, z_loss, mean of the weights": {func(o *Options) { o.Precision, o.ZLoss, o.EMA = "bf16", 1e-2, 0.5 }, nil, false, "step"},
+		"accumulation, recompute":           {func(o *Options) { o.MicroRows, o.Recompute, o.EMA = 2, "block", 0.9 }, nil, false, "step"},
+		"bf16, recompute, infinite schedule": {func(o *Options) {
+			o.Precision, o.Recompute = "bf16", "block"
+			o.Schedule = Schedule{Kind: "infinite", PeakLR: 3e-3, WarmupSteps: 2, CooldownSteps: 3, StableShare: 0.5, DecaySteps: 3}
+		}, nil, false, "step"},
+		"other AdamW, wsd, spike skip": {func(o *Options) {
+			o.Beta1, o.Beta2, o.Eps, o.WeightDecay, o.ClipNorm = 0.8, 0.9, 1e-6, 0.3, 0.2
+			o.Schedule = Schedule{Kind: "wsd", PeakLR: 3e-3, WarmupSteps: 2, DecaySteps: 4}
+			o.Spikes, o.OnNaN = &Spikes{Window: 4, Action: "skip"}, "skip"
+		}, []int{8}, false, "spike"},
 	} {
+		o := tinyOptions()
+		o.MicroRows = 4
+		c.set(&o)
+		o.Fill()
 		begin := func(dir string, source Source) *Job {
-			o := tinyOptions()
-			o.MicroRows = 4
-			c.set(&o)
-			o.Fill()
 			j := newJob(t, dir, source, o)
-			j.Engine = spoiled{j.Engine, c.steps, c.bad}
+			e, err := cpu.New(model.Init(tinyConfig(), 5), cpu.Options{Threads: 2, MaxTokens: 4 * 16, MaxRow: 16, Precision: o.DType(), Recompute: o.Recompute == "block"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { e.Close() })
+			j.Engine = spoiled{e, c.steps, c.bad}
 			return j
 		}
 		whole := t.TempDir()
@@ -325,7 +341,10 @@ func TestEveryOptionResumesExactly(t *testing.T) {
 		if found := kinds(t, whole, c.kind); len(found) == 0 || len(c.steps) > 0 && len(found) != len(c.steps) {
 			t.Errorf("%s: %d events of %s, at %v they were expected", name, len(found), c.kind, c.steps)
 		}
-		all := []string{"events.jsonl", "checkpoints/step-000012/model.safetensors", "checkpoints/step-000012/optimizer.safetensors", "checkpoints/step-000012/state.json"}
+		all := []string{"events.jsonl", "outcome.json", "checkpoints/step-000012/model.safetensors", "checkpoints/step-000012/optimizer.safetensors", "checkpoints/step-000012/state.json"}
+		if o.EMA > 0 {
+			all = append(all, "ema/step-000012/model.safetensors")
+		}
 		want := files(t, whole, all...)
 		for _, after := range []int{5, 8, 11} {
 			dir := t.TempDir()

@@ -110,11 +110,11 @@ func mustRavn(t *testing.T, args ...string) string {
 	return out
 }
 
-// results are the hashes of what a run promises to repeat.
-func results(t *testing.T, dir string) map[string]string {
+// results are the hashes of what a run promises to repeat, and of what more it has.
+func results(t *testing.T, dir string, more ...string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	for _, name := range []string{"corpus/sections", "corpus/documents.parquet", "tokenizer", "shards", "base/events.jsonl", "base/checkpoints/step-000024", "events.jsonl", "tb", "checkpoints/step-000024"} {
+	for _, name := range append([]string{"corpus/sections", "corpus/documents.parquet", "tokenizer", "shards", "events.jsonl", "tb", "checkpoints/step-000024"}, more...) {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		info, err := os.Stat(path)
 		if err != nil {
@@ -140,21 +140,13 @@ func sameResults(t *testing.T, got, want map[string]string, what string) {
 	}
 }
 
-// TestKilledRunEndsWithTheSameBytes kills a run with SIGKILL at ten random moments and lets it go on each time: shards,
-// weights and events are those of a run that nobody killed.
-func TestKilledRunEndsWithTheSameBytes(t *testing.T) {
-	recipeFile := tiny(t)
-	whole := filepath.Join(t.TempDir(), "whole")
-	start := time.Now()
-	mustRavn(t, "train", recipeFile, "--out", whole)
-	took := time.Since(start)
-	want := results(t, whole)
-
-	killed := filepath.Join(t.TempDir(), "killed")
+// trainKilled trains dir while killing it with SIGKILL at so many random moments, took being what a whole run takes.
+func trainKilled(t *testing.T, recipeFile, dir string, times int, took time.Duration) {
+	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))
 	kills := 0
-	for range 10 {
-		cmd := ravn("train", recipeFile, "--out", killed)
+	for range times {
+		cmd := ravn("train", recipeFile, "--out", dir)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -164,13 +156,56 @@ func TestKilledRunEndsWithTheSameBytes(t *testing.T) {
 		}
 		cmd.Wait()
 	}
-	mustRavn(t, "train", recipeFile, "--out", killed)
+	mustRavn(t, "train", recipeFile, "--out", dir)
 	t.Logf("%d kills; an undisturbed run took %v", kills, took)
-	sameResults(t, results(t, killed), want, "killed ten times")
+}
+
+// TestKilledRunEndsWithTheSameBytes kills a run with SIGKILL at ten random moments and lets it go on each time: shards,
+// weights and events are those of a run that nobody killed. So it is with a run that takes the first one's base, extends its
+// vocabulary and trains an adapter and the new rows in two stages, with a mean of the weights beside.
+func TestKilledRunEndsWithTheSameBytes(t *testing.T) {
+	recipeFile := tiny(t)
+	whole := filepath.Join(t.TempDir(), "whole")
+	start := time.Now()
+	mustRavn(t, "train", recipeFile, "--out", whole)
+	took := time.Since(start)
+	base := []string{"base/events.jsonl", "base/checkpoints/step-000024"}
+	want := results(t, whole, base...)
+
+	killed := filepath.Join(t.TempDir(), "killed")
+	trainKilled(t, recipeFile, killed, 10, took)
+	sameResults(t, results(t, killed, base...), want, "killed ten times")
 
 	two := filepath.Join(t.TempDir(), "threads")
 	mustRavn(t, "train", recipeFile, "--out", two, "--threads", "1")
-	sameResults(t, results(t, two), want, "one thread instead of all")
+	sameResults(t, results(t, two, base...), want, "one thread instead of all")
+
+	extended := filepath.Join(filepath.Dir(recipeFile), "extended.yaml")
+	text := tinyRecipe[:strings.Index(tinyRecipe, "tokenizer: {")] + fmt.Sprintf(`tokenizer: {extend: 24, init: overlap}
+base: {model: %q, name: tiny-en, license: Apache-2.0}
+train:
+  stages:
+    - {steps: 12, mixture: [{section: "role:target", share: 0.75}, {section: "role:replay", share: 0.25}]}
+    - {mixture: [{section: da-natur, share: 0.95}, {section: "role:replay", share: 0.05}]}
+  adapter: {kind: dora, rank: 4, modules_to_save: [embed_tokens, lm_head]}
+  ema: 0.5
+  steps: 24
+  rows_per_step: 4
+  schedule: {peak_lr: 0.002, warmup_steps: 2}
+  validate_every: 8
+  checkpoint_every: 3
+eval: {data: eval}
+`, filepath.Join(whole, "base", "checkpoints", "step-000024"))
+	if err := os.WriteFile(extended, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	more := []string{"base/extended", "adapter/step-000024", "ema/step-000024", "order.json", "outcome.json", "scores.jsonl"}
+	whole, killed = filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "killed")
+	start = time.Now()
+	mustRavn(t, "train", extended, "--out", whole)
+	took = time.Since(start)
+	trainKilled(t, extended, killed, 6, took)
+	sameResults(t, results(t, killed, more...), results(t, whole, more...), "extended and killed six times")
 }
 
 // TestWholeWay walks the tiny recipe to its end and reads what it left.
