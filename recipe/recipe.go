@@ -11,9 +11,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -252,7 +254,7 @@ func (p *Phase) UnmarshalYAML(unmarshal func(any) error) error {
 // Parse reads and checks a recipe; path is where it came from.
 func Parse(data []byte, path string) (*Recipe, error) {
 	r := Default()
-	if err := decode(data, &r); err != nil {
+	if err := decode(data, &r, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("recipe: %s", yamlError(path, err))
 	}
 	r.path, r.source = path, data
@@ -268,15 +270,41 @@ func Parse(data []byte, path string) (*Recipe, error) {
 	return &r, nil
 }
 
-// decode reads YAML strictly. The library panics on some input that is not meant for it, such as a tag in front of a
+// decode reads YAML. The library panics on some input that is not meant for it, such as a tag in front of a
 // list that is none; that is bad input like any other.
-func decode(data []byte, r *Recipe) (err error) {
+func decode(data []byte, to any, options ...yaml.DecodeOption) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the YAML cannot be read: %v (recipes use plain keys, lists and values, without tags or anchors)", p)
 		}
 	}()
-	return yaml.UnmarshalWithOptions(data, r, yaml.Strict())
+	return yaml.UnmarshalWithOptions(data, to, options...)
+}
+
+var (
+	mistyped = regexp.MustCompile(`^(?:cannot unmarshal (.+) into Go (?:struct field \S+ of type|value of type)|(\S+) was used where) (\S+)`)
+	excerpt  = regexp.MustCompile(`(?m)^> *[0-9]+ \|(.*)$`) // the line that an error of the library's is about
+)
+
+// wordsFor is a type of Go's in the words of docs/recipe.md.
+func wordsFor(t string) string {
+	switch {
+	case t == "string":
+		return "text"
+	case t == "bool":
+		return "true or false"
+	case strings.HasPrefix(t, "float"):
+		return "a number"
+	case strings.HasPrefix(t, "uint"):
+		return "a whole number from 0 on"
+	case t == "int", t == "int64":
+		return "a whole number"
+	case strings.HasPrefix(t, "[]"), t == "slice", t == "sequence":
+		return "a list"
+	case strings.HasPrefix(t, "map"), t == "struct", strings.Contains(t, "."):
+		return "a mapping {name: value}"
+	}
+	return t
 }
 
 var position = regexp.MustCompile(`^\[(\d+):(\d+)\] `)
@@ -290,6 +318,12 @@ func yamlError(path string, err error) string {
 		text = text[len(m[0]):]
 	}
 	what, _, _ := strings.Cut(text, "\n")
+	if m := mistyped.FindStringSubmatch(what); m != nil {
+		what = fmt.Sprintf("%s where %s belongs (see docs/recipe.md for the fields)", wordsFor(m[1]+m[2]), wordsFor(m[3]))
+		if at := excerpt.FindStringSubmatch(text + "\n" + yaml.FormatError(err, false, true)); at != nil {
+			what += ": " + strings.TrimSpace(at[1])
+		}
+	}
 	switch {
 	case strings.Contains(what, "unknown field"):
 		what += " (see docs/recipe.md for the fields)"
@@ -349,6 +383,7 @@ func (r *Recipe) Validate() error {
 		}
 		bad("%s %q is unknown (%s)", field, v, strings.Join(allowed, ", "))
 	}
+	r.checkWhole(bad)
 	if !nameForm.MatchString(r.Name) {
 		bad("name %q must be letters, digits, dot, dash, underscore", r.Name)
 	}
@@ -464,8 +499,9 @@ func (r *Recipe) checkPhase(name string, p Phase, bad func(string, ...any)) {
 		}
 		for i, s := range mixture {
 			if s.Section == "" || !(s.Share > 0) {
-				bad("%s.mixture[%d] needs a section and a positive share", at, i)
+				bad("%s%s.mixture[%d] needs a section and a positive share", r.line(fmt.Sprintf("%s.mixture[%d]", at, i)), at, i)
 			}
+			r.checkGroup(fmt.Sprintf("%s.mixture[%d]", at, i), s.Section, bad)
 		}
 	}
 	if len(p.Stages) > 0 && len(p.Mixture) > 0 {
@@ -477,16 +513,108 @@ func (r *Recipe) checkPhase(name string, p Phase, bad func(string, ...any)) {
 	if p.Temperature != 0 && p.Temperature < 1 {
 		bad("%s.temperature %g must be at least 1", name, p.Temperature)
 	}
-	for section, most := range p.MaxEpochs {
-		if section == "" || !(most > 0) {
-			bad("%s.max_epochs: %s: %g must be positive", name, section, most)
+	for _, section := range slices.Sorted(maps.Keys(p.MaxEpochs)) {
+		if most := p.MaxEpochs[section]; section == "" || !(most > 0) {
+			bad("%s%s.max_epochs: %s: %g must be positive", r.line(name+".max_epochs"), name, section, most)
 		}
+		r.checkGroup(name+".max_epochs", section, bad)
+	}
+	if g := p.Guard; g != nil {
+		r.checkGuard(name+".guard", g, bad)
 	}
 	if err := p.Options.Validate(); err != nil {
 		for _, line := range strings.Split(err.Error(), "\n") {
 			bad("%s%s.%s", r.line(name+"."+fieldOf.FindString(line)), name, line)
 		}
 	}
+}
+
+// checkGroup reports a group of sections, "role:NAME" or "language:CODE", that no text of the recipe can be in. Names of
+// sections, and languages that documents say themselves, are known only when the text has been read.
+func (r *Recipe) checkGroup(at, group string, bad func(string, ...any)) {
+	kind, value, grouped := strings.Cut(group, ":")
+	switch {
+	case !grouped:
+	case kind != "role" && kind != "language":
+		bad("%s%s: %q is no group (role:NAME and language:CODE are)", r.line(at), at, group)
+	case kind == "role" && !slices.ContainsFunc(r.Data.Sources, func(s Source) bool { return s.Role == value }):
+		bad("%s%s: %q stands for no text: no source has the role %q (roles are target, replay and anneal, given under data.sources)", r.line(at), at, group, value)
+	}
+}
+
+// checkGuard reports limits on languages that no held-out text of the recipe is in, and replay that is not there to be raised.
+func (r *Recipe) checkGuard(at string, g *train.Guard, bad func(string, ...any)) {
+	var languages []string
+	for _, h := range r.Data.Heldout {
+		languages = append(languages, h.Language)
+	}
+	slices.Sort(languages)
+	languages = slices.Compact(languages)
+	for _, group := range slices.Sorted(maps.Keys(g.Retain)) {
+		language, _, _ := strings.Cut(group, "/")
+		if len(languages) > 0 && !slices.Contains(languages, language) {
+			bad("%s%s.retain: %s is not measured: data.heldout has text in %s (add some in %s, or leave the limit out)", r.line(at+".retain"), at, group, strings.Join(languages, ", "), language)
+		}
+	}
+	if g.OnBreach == "raise_replay" && !slices.ContainsFunc(r.Data.Sources, func(s Source) bool { return s.Role == "replay" }) {
+		bad("%s%s.on_breach: raise_replay needs a source with the role replay, and a share of it in the mixture", r.line(at+".on_breach"), at)
+	}
+}
+
+// checkWhole reports fractions where whole numbers belong: the YAML library would cut 4.5 to 4.
+func (r *Recipe) checkWhole(bad func(string, ...any)) {
+	var raw any
+	if decode(r.source, &raw) == nil {
+		fractions(raw, reflect.TypeOf(*r), "", func(path string, x float64) {
+			bad("%s%s: %g where a whole number belongs", r.line(path), path, x)
+		})
+	}
+}
+
+func fractions(v any, t reflect.Type, path string, found func(path string, x float64)) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch v := v.(type) {
+	case float64:
+		if k := t.Kind(); k >= reflect.Int && k <= reflect.Uint64 && v != math.Trunc(v) {
+			found(path, v)
+		}
+	case []any:
+		if t.Kind() == reflect.Slice {
+			for i, x := range v {
+				fractions(x, t.Elem(), fmt.Sprintf("%s[%d]", path, i), found)
+			}
+		}
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			at := strings.TrimPrefix(path+"."+name, ".")
+			if t.Kind() == reflect.Map {
+				fractions(v[name], t.Elem(), at, found)
+			} else if of := fieldType(t, name); of != nil {
+				fractions(v[name], of, at, found)
+			}
+		}
+	}
+}
+
+// fieldType is the type of the field that YAML calls name; nil where there is none.
+func fieldType(t reflect.Type, name string) reflect.Type {
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		tag, rest, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if strings.Contains(rest, "inline") {
+			if of := fieldType(f.Type, name); of != nil {
+				return of
+			}
+		} else if tag == name {
+			return f.Type
+		}
+	}
+	return nil
 }
 
 // fieldOf finds the path of the field that a message begins with: "adapter.rank".

@@ -130,9 +130,20 @@ func TestBadRecipes(t *testing.T) {
 		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4, schedule: {peak_lr: 0.001}, stages: [{steps: 1, mixture: [{section: a, share: 1}]}, {steps: 1, share: 0.5, mixture: [{section: a, share: 1}]}]", "stages[1] has steps and a share"},
 		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4, schedule: {peak_lr: 0.001}, temperature: 0.5, max_epochs: {a: 0}", "train.temperature 0.5 must be at least 1"},
 		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4, schedule: {peak_lr: 0.001}, guard: {retain: {en: -1}}", "train.guard.retain: en: limit -1"},
-		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4, schedule: {peak_lr: 0.001, kind: saw}", `train.schedule kind "saw" is unknown (cosine, linear, inverse_sqrt, wsd, infinite, constant, none)`},
-		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4, schedule: {peak_lr: 0.001, warmup_steps: 20}", "train.schedule warmup_steps 20 must lie in [0, steps=20)"},
-		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4", "train.schedule peak_lr 0 must lie in (0, 1]"},
+		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4, schedule: {peak_lr: 0.001, kind: saw}", `line 8: train.schedule.kind "saw" is unknown (cosine, linear, inverse_sqrt, wsd, infinite, constant, none)`},
+		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4, schedule: {peak_lr: 0.001, warmup_steps: 20}", "train.schedule.warmup_steps 20 must lie in [0, steps=20)"},
+		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4", "train.schedule.peak_lr 0 must lie in (0, 1]"},
+		{"rows_per_step: 4", "rows_per_step: 4.5", "line 8: train.rows_per_step: 4.5 where a whole number belongs"},
+		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4, schedule: {peak_lr: 0.001}, stages: [{steps: 1.5, mixture: [{section: a, share: 1}]}, {mixture: [{section: a, share: 1}]}]", "line 8: train.stages[0].steps: 1.5 where"},
+		{"rows_per_step: 4", "rows_per_step: four", "r.yaml:8: text where a whole number belongs (see docs/recipe.md for the fields): train: {steps: 20, rows_per_step: four"},
+		{"rows_per_step: 4", "rows_per_step: 4, guard: {retain: {en: 1%}}", "r.yaml:8: text where a number belongs"},
+		{"rows_per_step: 4", "rows_per_step: 4, freeze: a", "r.yaml:8: text where a list belongs"},
+		{"rows_per_step: 4", "rows_per_step: 4, guard: stop", "r.yaml:8: text where a mapping {name: value} belongs"},
+		{"name: x", "name: x\nseed: -4", "r.yaml:2: -4 where a whole number from 0 on belongs"},
+		{"rows_per_step: 4", `rows_per_step: 4, mixture: [{section: "role:replay", share: 1}]`, `line 8: train.mixture[0]: "role:replay" stands for no text: no source has the role "replay"`},
+		{"rows_per_step: 4", `rows_per_step: 4, max_epochs: {"kind:a": 2}`, `line 8: train.max_epochs: "kind:a" is no group (role:NAME and language:CODE are)`},
+		{"rows_per_step: 4", "rows_per_step: 4, guard: {retain: {en: 0.01}, on_breach: raise_replay}", "line 8: train.guard.on_breach: raise_replay needs a source with the role replay"},
+		{"rows_per_step: 4, schedule: {peak_lr: 0.001}", "rows_per_step: 4, schedule: {peak_lr: 0.001, start_lr: 0.0001}", "line 8: train.schedule.start_lr 0.0001 is what a warm-up rises from, and warmup_steps is 0"},
 		{"rows_per_step: 4", "rows_per_step: 4, adapter: {rank: 0}", "line 8: train.adapter.rank 0 must be positive"},
 		{"rows_per_step: 4", "rows_per_step: 4, adapter: {kind: ia3}", `train.adapter.kind "ia3" is unknown (lora, dora)`},
 		{"rows_per_step: 4", "rows_per_step: 4, adapter: {targets: [q_proj, w_pack, q_proj]}", `train.adapter.targets: no module is called "w_pack" (q_proj, `},
@@ -157,6 +168,18 @@ func TestBadRecipes(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "r.yaml") {
 			t.Errorf("%q for %q: got %v, want %q", c.to, c.from, err, c.want)
 		}
+	}
+}
+
+// TestLimitsAreOnWhatIsMeasured: a limit on a language without held-out text would be noticed only when training begins.
+func TestLimitsAreOnWhatIsMeasured(t *testing.T) {
+	text := strings.Replace(good, "sources:", "heldout: [{path: h, language: en}, {path: i, language: da}]\n  sources:", 1)
+	text = strings.Replace(text, "rows_per_step: 4", "rows_per_step: 4, guard: {retain: {en/web: 0.01, LANGUAGE: 0.01}}", 1)
+	if _, err := parse(strings.Replace(text, "LANGUAGE", "sv", 1)); err == nil || !strings.Contains(err.Error(), "line 9: train.guard.retain: sv is not measured: data.heldout has text in da, en (add") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := parse(strings.Replace(text, "LANGUAGE", "da", 1)); err != nil {
+		t.Error(err)
 	}
 }
 

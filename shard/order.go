@@ -58,10 +58,10 @@ func NewOrder(s *Set, o OrderOptions) (*Order, error) {
 		bad("shard: %d steps of %d rows of %d tokens are beyond counting", o.Steps, o.Rows, o.T)
 	}
 	if len(o.Mixture) == 0 {
-		bad("data.mixture: no sections; there are: %s", s.names())
+		bad("mixture: no sections; there are: %s", s.names())
 	}
 	if len(o.Mixture) > math.MaxUint16 {
-		bad("data.mixture: %d sections; %d are the most", len(o.Mixture), math.MaxUint16)
+		bad("mixture: %d sections; %d are the most", len(o.Mixture), math.MaxUint16)
 	}
 	mixture := slices.Clone(o.Mixture)
 	slices.SortStableFunc(mixture, func(a, b Share) int { return strings.Compare(a.Section, b.Section) })
@@ -70,21 +70,21 @@ func NewOrder(s *Set, o OrderOptions) (*Order, error) {
 		sec := s.sections[m.Section]
 		switch {
 		case sec == nil:
-			bad("data.mixture: no section %q; there are: %s", m.Section, s.names())
+			bad("mixture: no section %q; there are: %s", m.Section, s.names())
 		case i > 0 && mixture[i-1].Section == m.Section:
-			bad("data.mixture: section %q stands there twice", m.Section)
+			bad("mixture: section %q stands there twice", m.Section)
 		case sec.info.Tokens == 0:
-			bad("data.mixture: section %q has no tokens\n\t(take it out of the mixture; were all its documents removed?)", m.Section)
+			bad("mixture: section %q has no tokens\n\t(take it out of the mixture; were all its documents removed?)", m.Section)
 		case sec.info.Tokens/int64(max(o.T, 1)) >= math.MaxInt32:
-			bad("data.mixture: section %q has %d tokens, too many for rows of %d\n\t(split the section)", m.Section, sec.info.Tokens, o.T)
+			bad("mixture: section %q has %d tokens, too many for rows of %d\n\t(split the section)", m.Section, sec.info.Tokens, o.T)
 		}
 		if !(m.Share > 0) || math.IsInf(m.Share, 0) {
-			bad("data.mixture: section %q has share %g; shares must be positive", m.Section, m.Share)
+			bad("mixture: section %q has share %g; shares must be positive", m.Section, m.Share)
 		}
 		sum += m.Share
 	}
 	if math.IsInf(sum, 0) {
-		bad("data.mixture: the sum of shares is too large")
+		bad("mixture: the sum of shares is too large")
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Skip)) {
 		if n := o.Skip[name]; n < 0 || n > math.MaxInt64/4/int64(max(o.T, 1)) {

@@ -588,8 +588,8 @@ func TestOrderErrors(t *testing.T) {
 		o    OrderOptions
 		want []string
 	}{
-		{"no mixture", OrderOptions{Rows: 1, T: 1}, []string{"data.mixture: no sections; there are: wiki, adl, tiny, empty"}},
-		{"unknown", OrderOptions{Mixture: []Share{{"xyz", 1}}, Rows: 1, T: 1}, []string{`data.mixture: no section "xyz"; there are: wiki, adl, tiny, empty`}},
+		{"no mixture", OrderOptions{Rows: 1, T: 1}, []string{"mixture: no sections; there are: wiki, adl, tiny, empty"}},
+		{"unknown", OrderOptions{Mixture: []Share{{"xyz", 1}}, Rows: 1, T: 1}, []string{`mixture: no section "xyz"; there are: wiki, adl, tiny, empty`}},
 		{"empty section", OrderOptions{Mixture: []Share{{"empty", 1}}, Rows: 1, T: 1}, []string{`section "empty" has no tokens`, "take it out of the mixture"}},
 		{"zero", OrderOptions{Mixture: []Share{{"wiki", 0}}, Rows: 1, T: 1}, []string{`section "wiki" has share 0; shares must be positive`}},
 		{"negative", OrderOptions{Mixture: []Share{{"wiki", -1}}, Rows: 1, T: 1}, []string{`section "wiki" has share -1`}},

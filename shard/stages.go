@@ -50,7 +50,7 @@ func NewStaged(s *Set, o OrderOptions, stages []Stage, maxEpochs map[string]floa
 	for _, name := range slices.Sorted(maps.Keys(maxEpochs)) {
 		sec, most := s.sections[name], maxEpochs[name]
 		if sec == nil || !(most > 0) {
-			errs = append(errs, fmt.Errorf("data.max_epochs: section %q at most %g times: want one of %s, and a positive number", name, most, s.names()))
+			errs = append(errs, fmt.Errorf("max_epochs: section %q at most %g times: want one of %s, and a positive number", name, most, s.names()))
 			continue
 		}
 		limits[name] = int64(math.Min(math.Floor(most*float64(sec.info.Tokens)/float64(max(o.T, 1))), math.MaxInt64/4))
@@ -78,7 +78,7 @@ func NewStaged(s *Set, o OrderOptions, stages []Stage, maxEpochs map[string]floa
 		for left := st.Steps; left > 0; {
 			mixture := v.without(st.Mixture, spent)
 			if len(mixture) == 0 {
-				return nil, fmt.Errorf("data.max_epochs: at step %d every section of the mixture has been read as often as it may be\n\t(raise the caps, take fewer steps, or add text)", first)
+				return nil, fmt.Errorf("max_epochs: at step %d every section of the mixture has been read as often as it may be (raise the caps, take fewer steps, or add text)", first)
 			}
 			part := o
 			part.Mixture, part.Skip, part.Steps = mixture, skip, left

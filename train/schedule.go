@@ -70,7 +70,7 @@ func (s *Schedule) Fill(steps int) {
 // Validate reports what is wrong with s for a run of the given number of steps.
 func (s Schedule) Validate(steps int) error {
 	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("schedule "+format, args...)) }
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("schedule."+format, args...)) }
 	if !slices.Contains(scheduleKinds, s.Kind) {
 		bad("kind %q is unknown (%s)", s.Kind, strings.Join(scheduleKinds, ", "))
 	}
@@ -85,6 +85,9 @@ func (s Schedule) Validate(steps int) error {
 	}
 	if s.StartLR < 0 || s.StartLR > 1 {
 		bad("start_lr %g must lie in [0, 1]", s.StartLR)
+	}
+	if (s.StartLR > 0 || s.StartAtBase) && s.WarmupSteps == 0 {
+		bad("start_lr %g is what a warm-up rises from, and warmup_steps is 0 (give some, or leave out start_lr and start_at_base)", s.StartLR)
 	}
 	if s.FloorShare < 0 || s.FloorShare > 1 {
 		bad("floor_share %g must lie in [0, 1]", s.FloorShare)
