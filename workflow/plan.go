@@ -45,10 +45,45 @@ type PlannedPhase struct {
 	Precision   string             `json:"precision"`         // of matrix products
 	Adapter     string             `json:"adapter,omitempty"` // what is put on the weights, which are trained themselves where it is ""
 	Trained     int                `json:"trained"`           // parameters
+	Groups      []OptimizerGroup   `json:"groups"`            // of the weights; what an adapter trains is not among them
 	Memory      []model.MemoryPart `json:"memory"`
 	MemoryBytes int64              `json:"memory_bytes"`
 	Devices     []PlannedDevices   `json:"devices"`         // engine/xla on GPUs
 	Tasks       []PlannedTask      `json:"tasks,omitempty"` // that the guard asks
+}
+
+// OptimizerGroup is the parameters that the optimizer treats alike: "decayed" by weight_decay, "not decayed", which norms
+// are, or "frozen".
+type OptimizerGroup struct {
+	Name    string `json:"name"`
+	Params  int    `json:"parameters"`
+	Tensors int    `json:"tensors"`
+}
+
+// optimizerGroups sorts the parameters of c into groups, and counts those that are trained.
+func optimizerGroups(c *model.Config, p recipe.Phase) (groups []OptimizerGroup, trained int, err error) {
+	frozen, err := p.Frozen(c)
+	if err != nil {
+		return nil, 0, err
+	}
+	all := []OptimizerGroup{{Name: "decayed"}, {Name: "not decayed"}, {Name: "frozen"}}
+	for _, x := range c.Layout() {
+		g := &all[0]
+		switch {
+		case p.Adapter != nil || frozen != nil && frozen(x.Name):
+			g = &all[2]
+		case !x.Decay || p.WeightDecay == 0:
+			g = &all[1]
+		}
+		g.Params, g.Tensors = g.Params+x.Size, g.Tensors+1
+	}
+	all = slices.DeleteFunc(all, func(g OptimizerGroup) bool { return g.Tensors == 0 })
+	for _, g := range all {
+		if g.Name != "frozen" {
+			trained += g.Params
+		}
+	}
+	return all, trained, nil
 }
 
 // PlannedDevices is what a phase takes on each of a number of GPUs.
@@ -159,9 +194,16 @@ func PlanCost(r *recipe.Recipe) (*Plan, error) {
 	}
 	p := &Plan{Name: r.Name, Params: cfg.NumParams(), Config: cfg, Warnings: warnings}
 	if r.Base.Phase != nil {
-		p.Phases = append(p.Phases, plannedPhase(basePhase, cfg, *r.Base.Phase, r.Data.SeqTokens))
+		base, err := plannedPhase(basePhase, cfg, *r.Base.Phase, r.Data.SeqTokens)
+		if err != nil {
+			return nil, fmt.Errorf("workflow: %s: base.%w", r.File(), err)
+		}
+		p.Phases = append(p.Phases, base)
 	}
-	continued := plannedPhase(continuedPhase, cfg, r.Train, r.Data.SeqTokens)
+	continued, err := plannedPhase(continuedPhase, cfg, r.Train, r.Data.SeqTokens)
+	if err != nil {
+		return nil, fmt.Errorf("workflow: %s: %w", r.File(), err)
+	}
 	if err := continued.adapt(r.Train.Adapter, cfg); err != nil {
 		return nil, fmt.Errorf("workflow: %s: train.%w", r.File(), err)
 	}
@@ -216,18 +258,22 @@ func plannedConfig(r *recipe.Recipe) (*model.Config, []string, error) {
 	return cfg, warnings, nil
 }
 
-func plannedPhase(name string, c *model.Config, p recipe.Phase, t int) PlannedPhase {
+func plannedPhase(name string, c *model.Config, p recipe.Phase, t int) (PlannedPhase, error) {
 	out := PlannedPhase{Name: name, Tokens: int64(p.Steps) * int64(p.RowsPerStep) * int64(t), Hours: map[string]float64{}, KWh: map[string]float64{}}
 	out.FLOPs = float64(out.Tokens) * c.TrainFLOPs(t)
 	for _, s := range sustained {
 		out.Hours[s.name] = out.FLOPs / s.flops / 3600
 		out.KWh[s.name] = out.Hours[s.name] * s.watts / 1000
 	}
-	out.Precision, out.Trained = p.Precision, c.NumParams()
+	var err error
+	if out.Groups, out.Trained, err = optimizerGroups(c, p); err != nil {
+		return out, err
+	}
+	out.Precision = p.Precision
 	out.Memory = cpu.Memory(c, engineOptions(p, t, 0))
 	out.MemoryBytes = model.TotalBytes(out.Memory)
 	out.Devices = planDevices(c, p, t)
-	return out
+	return out, nil
 }
 
 // adapt counts what an adapter trains and holds.
@@ -250,6 +296,12 @@ func (p *Plan) lint(r *recipe.Recipe) {
 	replay := 0.0
 	role := map[string]string{"role:replay": "replay", "role:target": "target"}
 	for _, s := range r.Data.Sources {
+		if group := "language:" + s.Language; s.Language != "" && role[group] != "target" {
+			role[group] = s.Role
+		}
+		for _, section := range s.Sections {
+			role[section] = s.Role
+		}
 		if s.Section != "" {
 			role[s.Section] = s.Role
 		}
@@ -264,6 +316,9 @@ func (p *Plan) lint(r *recipe.Recipe) {
 	}
 	if replay == 0 {
 		p.Warnings = append(p.Warnings, "no replay: text of the base's own kind is what keeps the base's abilities; in arXiv 2403.08763 a change of language without it raised the old language's loss from 2.26 to 3.56, a quarter of replay to 2.33")
+	}
+	if len(r.Train.MaxEpochs) > 0 {
+		p.Warnings = append(p.Warnings, "train.max_epochs is not reckoned with here, since how many tokens a section has is not known yet; order.json in the run folder says from which step on a section has been read as often as it may be")
 	}
 	if r.Train.Schedule.WarmupSteps == 0 {
 		p.Warnings = append(p.Warnings, "no warm-up: the first updates come at the full rate (arXiv 2308.04014 sees an early spike)")
@@ -417,6 +472,9 @@ func (p *Plan) Write(w io.Writer) {
 		fmt.Fprintf(w, "\nphase %s: %s tokens, %.2g FLOPs\n", ph.Name, count(ph.Tokens), ph.FLOPs)
 		if ph.Adapter != "" {
 			fmt.Fprintf(w, "  trains %s parameters, %.2g %% of the model: %s\n", count(int64(ph.Trained)), 100*float64(ph.Trained)/float64(p.Params), ph.Adapter)
+		}
+		for _, g := range ph.Groups {
+			fmt.Fprintf(w, "  %-12s %10s parameters in %d tensors\n", g.Name, count(int64(g.Params)), g.Tensors)
 		}
 		for _, s := range sustained {
 			fmt.Fprintf(w, "  %-56s %-10s %.2g kWh\n", s.name, hours(ph.Hours[s.name]), ph.KWh[s.name])

@@ -263,9 +263,14 @@ func (f *Flow) changedOrder(set *shard.Set, phase string, c train.Changes) (*sha
 			caps[s.Section] = p.MaxEpochs[name]
 		}
 	}
-	return shard.NewStaged(set, shard.OrderOptions{
+	order, err := shard.NewStaged(set, shard.OrderOptions{
 		Seed: f.Recipe.Seed, Rows: p.RowsPerStep, T: f.Recipe.Data.SeqTokens, Steps: p.Steps, AcrossDocuments: f.Recipe.Data.AcrossDocs, Skip: skip,
 	}, stages, caps)
+	if err != nil {
+		field := map[string]string{basePhase: "base.train", continuedPhase: "train"}[phase]
+		return nil, fmt.Errorf("workflow: %s: %s: %w", f.Recipe.File(), field, err)
+	}
+	return order, nil
 }
 
 // passOver begins a new stage at the first of the batches that are passed over, which reads on behind the last of them,

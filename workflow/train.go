@@ -78,6 +78,9 @@ func (f *Flow) base(ctx context.Context) error {
 			}
 			return model.State{Params: w.Params}, nil
 		}
+		if err := f.foresee(w.Config); err != nil {
+			return "", err
+		}
 		res, err := f.phase(ctx, basePhase, f.Folder.Path("base"), *b.Phase, w, first, in, "")
 		if err != nil {
 			return "", err
@@ -272,13 +275,27 @@ func (f *Flow) train(ctx context.Context) error {
 		if err != nil {
 			return "", err
 		}
-		said := describePhase(w.Config, res)
+		said := describePhase(w.Config, res) + f.describeGuard(res)
 		if a := f.Recipe.Train.Adapter; a != nil {
 			said = a.String() + "; " + said
 		}
 		outputs[0] = filepath.ToSlash(mustRel(f.Folder.Dir, res.Checkpoint)) // known only now: a guard may end the run early
 		return said, nil
 	})
+}
+
+// foresee reports what would stop the continued training when it begins, before the base is trained for it.
+func (f *Flow) foresee(c *model.Config) error {
+	set, err := shard.Open(f.Folder.ShardsDir())
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	_, bad := f.changedOrder(set, continuedPhase, train.Changes{})
+	if _, err := f.Recipe.Train.Frozen(c); err != nil {
+		bad = errors.Join(bad, fmt.Errorf("workflow: %s: %w", f.Recipe.File(), err))
+	}
+	return bad
 }
 
 // phase trains w in dir. A checkpoint of other inputs is refused by the job, so what lies in dir of an older recipe is
@@ -319,6 +336,9 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 	}
 	if t > w.Config.MaxPositionEmbeddings {
 		return nil, fmt.Errorf("workflow: %s: data.seq_tokens %d is more than the model's max_position_embeddings %d", f.Recipe.File(), t, w.Config.MaxPositionEmbeddings)
+	}
+	if _, err := p.Frozen(w.Config); err != nil {
+		return nil, fmt.Errorf("workflow: %s: %w", f.Recipe.File(), err)
 	}
 	engine, err := f.engine(w, p, t)
 	if err != nil {
@@ -487,6 +507,31 @@ func describePhase(c *model.Config, r *train.Result) string {
 	return s
 }
 
+// describeGuard is how each limit of the guard stands at the end, and what was done about a breach.
+func (f *Flow) describeGuard(r *train.Result) string {
+	o, err := train.ReadOutcome(f.Folder.Dir, f.Recipe.Train.Steps)
+	if err != nil || f.Recipe.Train.Guard == nil {
+		return ""
+	}
+	s := ""
+	for _, j := range o.Judged {
+		switch c := j.Change; {
+		case j.Limit == nil:
+		case j.Task:
+			s += fmt.Sprintf("; guard: %s has lost %.2f points, limit %.2f: %s", j.Group, 100*c.Value, 100**j.Limit, j.State)
+		default:
+			s += fmt.Sprintf("; guard: %s %+.2f %%, limit %.2f %%: %s", j.Group, 100*c.Value, 100**j.Limit, j.State)
+		}
+	}
+	if len(o.Raised) > 0 {
+		s += fmt.Sprintf("; replay was raised behind steps %s", strings.Trim(fmt.Sprint(o.Raised), "[]"))
+	}
+	if o.DecayFrom > 0 {
+		s += fmt.Sprintf("; the rate was brought down behind step %d, so the run ended at %d of %d", o.DecayFrom, r.Steps, f.Recipe.Train.Steps)
+	}
+	return s
+}
+
 // clearStale moves the checkpoints and events of another recipe in dir aside, where they are kept until somebody
 // removes them, and says what differs. With Options.Resume it refuses instead.
 //
@@ -517,10 +562,10 @@ func (f *Flow) clearStale(set *shard.Set, phase, dir, hash, text string) error {
 		return fmt.Errorf("workflow: %s was trained as another recipe says, so it cannot be gone on with:\n\t%s\n\t(undo the change, or leave out --resume to begin anew: what is there is moved aside)", train.Root(dir), said)
 	}
 	aside := filepath.Join(dir, fmt.Sprintf("superseded-%.12s", meta.RecipeHash))
-	f.Progress.Logf("%-12s the recipe has changed, so training begins anew; what was there is moved to %s\n\t%s", "train", aside, said)
-	if err := os.RemoveAll(aside); err != nil {
-		return fmt.Errorf("workflow: %w", err)
+	for n := 2; exists(aside); n++ { // this recipe was gone back to, and left again
+		aside = filepath.Join(dir, fmt.Sprintf("superseded-%.12s-%d", meta.RecipeHash, n))
 	}
+	f.Progress.Logf("%-12s the recipe has changed, so training begins anew; what was there is moved to %s\n\t%s", "train", aside, said)
 	if err := os.MkdirAll(aside, 0o755); err != nil {
 		return fmt.Errorf("workflow: %w", err)
 	}
