@@ -26,13 +26,38 @@ func (f *Flow) guardRecord() (*release.Guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &release.Guard{Actions: guardActions(o)}
+	events, err := run.ReadEvents(filepath.Join(f.Folder.Dir, "events.jsonl"))
+	if err != nil {
+		return nil, err
+	}
+	g := &release.Guard{Actions: append(warnedOf(events), guardActions(o)...)}
 	for _, j := range o.Judged {
 		g.Rows = append(g.Rows, release.Guarded{
 			Group: j.Group, Change: j.Change.Value, Low: j.Change.Low, High: j.Change.High, Documents: j.Change.Documents, Task: j.Task, Limit: j.Limit, State: j.State,
 		})
 	}
 	return g, nil
+}
+
+// warnedOf are sentences about breaches that the recipe wanted to be told of and no more: outcome.json does not have them.
+func warnedOf(events []run.Event) []string {
+	var said []string
+	for _, e := range events {
+		if action, _ := e.Text("action"); e.Kind != "breach" || action != "warn" {
+			continue
+		}
+		group, _ := e.Text("group")
+		change, _ := e.Float("change")
+		low, _ := e.Float("low")
+		high, _ := e.Float("high")
+		limit, _ := e.Float("limit")
+		unit := "%"
+		if points, _ := e.Text("unit"); points != "" {
+			unit = points
+		}
+		said = append(said, fmt.Sprintf("The limit on %s was exceeded at step %d: %+.2f [%+.2f, %+.2f] %s, limit %.2f; the recipe had the run go on.", group, e.Step, 100*change, 100*low, 100*high, unit, 100*limit))
+	}
+	return said
 }
 
 // guardActions are sentences about what the guard has done.
