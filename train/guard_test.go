@@ -42,45 +42,52 @@ func TestJudgedAgainstHandReckonedChanges(t *testing.T) {
 	}
 }
 
-// TestFalseAlarms simulates runs that end where they began: documents move up and down without a change in the mean, at
-// each of 20 evaluations, with every kind of memory between evaluations, and the limit set to nothing, where an alarm is
-// likeliest. At most 5 % of the runs may be stopped.
-func TestFalseAlarms(t *testing.T) {
-	const runs, looks, documents = 60, 20, 30
-	rng := rand.New(rand.NewPCG(3, 4))
-	g := &Guard{Retain: map[string]float64{"en": 0, "nb": 0}}
-	groups := map[string][]int{}
-	base := make([]float64, 2*documents)
-	for i := range base {
-		groups[[]string{"en", "nb"}[i/documents]] = append(groups[[]string{"en", "nb"}[i/documents]], i)
-		base[i] = 200 * math.Exp(rng.NormFloat64()) // lengths differ as those of documents do
-	}
-	for _, memory := range []float64{0, 0.9, 1} {
-		stopped, warned := 0, 0
-		for range runs {
-			var s guardState
-			noise := make([]float64, len(base))
-			for i := range noise {
-				noise[i] = rng.NormFloat64()
+// falseAlarms simulates runs that end where they began: the documents of two languages, with lengths as different as those
+// of documents, move up and down without a change in the mean, 2 % at random, at each of 20 evaluations; memory is how much
+// of that is kept from one evaluation to the next. It counts runs that the guard would stop, and those with a warning.
+func falseAlarms(rng *rand.Rand, runs, documents int, memory, limit float64) (stopped, warned int) {
+	const looks = 20
+	g := &Guard{Retain: map[string]float64{"en": limit, "nb": limit}}
+	for range runs {
+		groups := map[string][]int{}
+		base, noise := make([]float64, 2*documents), make([]float64, 2*documents)
+		for i := range base {
+			language := []string{"en", "nb"}[i/documents]
+			groups[language] = append(groups[language], i)
+			base[i], noise[i] = 200*math.Exp(rng.NormFloat64()), rng.NormFloat64()
+		}
+		var s guardState
+		alarm, warning := false, false
+		for range looks {
+			now := make([]float64, len(base))
+			for i := range now {
+				now[i] = base[i] * (1 + 0.02*noise[i])
+				noise[i] = memory*noise[i] + math.Sqrt(1-memory*memory)*rng.NormFloat64()
 			}
-			alarm, warning := false, false
-			for range looks {
-				now := make([]float64, len(base))
-				for i := range now {
-					now[i] = base[i] * (1 + 0.02*noise[i])
-					noise[i] = memory*noise[i] + math.Sqrt(1-memory*memory)*rng.NormFloat64()
-				}
-				all := g.judge(groups, base, now)
-				alarm = alarm || len(s.see(all)) > 0
-				warning = warning || slices.ContainsFunc(all, func(j Judged) bool { return j.State == Warned || j.State == Beyond })
-			}
+			all := g.judge(groups, base, now)
+			alarm = alarm || len(s.see(all)) > 0
+			warning = warning || slices.ContainsFunc(all, func(j Judged) bool { return j.State == Warned || j.State == Beyond })
 			if alarm {
-				stopped++
-			}
-			if warning {
-				warned++
+				break
 			}
 		}
+		if alarm {
+			stopped++
+		}
+		if warning {
+			warned++
+		}
+	}
+	return stopped, warned
+}
+
+// TestFalseAlarms sets the limit to nothing, where an alarm is likeliest: at most 5 % of the runs may be stopped.
+// TestFalseAlarmsLong counts more runs.
+func TestFalseAlarms(t *testing.T) {
+	const runs = 60
+	rng := rand.New(rand.NewPCG(3, 4))
+	for _, memory := range []float64{0, 0.9, 1} {
+		stopped, warned := falseAlarms(rng, runs, 30, memory, 0)
 		t.Logf("memory %.2f: %d of %d runs stopped, %d warned", memory, stopped, runs, warned)
 		if stopped > runs*5/100 {
 			t.Errorf("memory %.2f: %d of %d runs without a loss were stopped, 5 %% are allowed", memory, stopped, runs)

@@ -291,7 +291,7 @@ func (p *PlannedPhase) adapt(o *adapter.Options, c *model.Config) error {
 	return nil
 }
 
-// lint names what is known to have hurt: the rules are those of docs/guide.md with their sources.
+// lint names what is known to have hurt.
 func (p *Plan) lint(r *recipe.Recipe) {
 	replay := 0.0
 	role := map[string]string{"role:replay": "replay", "role:target": "target"}

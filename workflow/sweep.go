@@ -178,7 +178,7 @@ func (s *SweepFile) recipeOf(c sweptRun) (*recipe.Recipe, error) {
 	}
 	r, err := recipe.Parse(out, path)
 	if err != nil {
-		return nil, fmt.Errorf("workflow: %s: run %s: %w", s.path, c.name, err)
+		return nil, fmt.Errorf("workflow: %s: run %s, lines being those of the recipe with its changes: %w", s.path, c.name, err)
 	}
 	return r, nil
 }
@@ -427,7 +427,7 @@ func (s *SweepFile) collect(runs []sweptRun, states []string, out string) (*Swee
 	}
 	page := web.Overview{
 		Title: "Sweep " + s.Name, Note: s.Note, Drawings: []web.Drawing{{Title: plot.Title, SVG: plot.SVG("pareto")}},
-		Tables: []web.Table{res.table()}, Version: run.Version(), Notes: []string{"Changes are of bits per byte on held-out text against each run's own base, relative, paired by document, 95 % intervals; negative is better"},
+		Tables: []web.Table{res.table()}, Version: run.Version(), Notes: []string{"Changes are of bits per byte on held-out text against each run's own base, relative, paired by document, 95 % intervals; negative is better. Retained is what the guard names; without one, the languages of replay"},
 	}
 	if t, ok := res.seedTable(); ok {
 		page.Tables = append([]web.Table{t}, page.Tables...)
@@ -449,24 +449,40 @@ func (s *SweepFile) collect(runs []sweptRun, states []string, out string) (*Swee
 	return res, atomicfile.WriteFile(filepath.Join(out, "index.html"), html)
 }
 
-// sides are the means over the target languages and over those that are to be retained: those that the guard names, or all others.
-func sides(r *recipe.Recipe, groups []GroupChange) (target, retained stats.Estimate) {
+// retained says which languages a recipe wants to keep: those that its guard names; without a guard those of its replay,
+// which is text of the base's own kind; without either all that are no target.
+func retained(r *recipe.Recipe) func(language string) bool {
 	roles := (&Flow{Recipe: r}).languageRoles()
-	var gained, kept []stats.Estimate
-	for _, g := range languagesOf(groups) {
-		guard := r.Train.Guard
-		switch {
-		case roles[g.Group] == "target":
-			gained = append(gained, g.Change)
-		case guard == nil:
-			kept = append(kept, g.Change)
-		default:
-			if _, ok := guard.Retain[g.Group]; ok {
-				kept = append(kept, g.Change)
+	named := map[string]bool{}
+	if g := r.Train.Guard; g != nil {
+		for language := range g.Retain {
+			named[language] = true
+		}
+	} else {
+		for _, s := range r.Data.Sources {
+			if s.Role == "replay" && s.Language != "" && roles[s.Language] != "target" {
+				named[s.Language] = true
 			}
 		}
+		if len(named) == 0 {
+			return func(language string) bool { return roles[language] != "target" }
+		}
 	}
-	return stats.MeanOf(gained), stats.MeanOf(kept)
+	return func(language string) bool { return roles[language] != "target" && named[language] }
+}
+
+// sides are the means over the target languages and over those that are to be retained.
+func sides(r *recipe.Recipe, groups []GroupChange) (target, kept stats.Estimate) {
+	roles, keep := (&Flow{Recipe: r}).languageRoles(), retained(r)
+	var gained, lost []stats.Estimate
+	for _, g := range languagesOf(groups) {
+		if roles[g.Group] == "target" {
+			gained = append(gained, g.Change)
+		} else if keep(g.Group) {
+			lost = append(lost, g.Change)
+		}
+	}
+	return stats.MeanOf(gained), stats.MeanOf(lost)
 }
 
 // trainedSeconds is how long the steps of a run took, over all its calls.
@@ -599,7 +615,7 @@ func (r *SweepResult) Markdown(w io.Writer) {
 		return
 	}
 	t := r.table()
-	fmt.Fprintf(w, "# Sweep %s\n\n%s\n\nChange of bits per byte on held-out text against each run's own base, paired by document, 95 %% interval; negative is better.\n\n", r.Name, r.Note)
+	fmt.Fprintf(w, "# Sweep %s\n\n%s\n\nChange of bits per byte on held-out text against each run's own base, paired by document, 95 %% interval; negative is better. Retained is what the guard names; without one, the languages of replay.\n\n", r.Name, r.Note)
 	fmt.Fprintf(w, "| %s |\n|%s\n", strings.Join(t.Head, " | "), strings.Repeat("---|", len(t.Head)))
 	for _, row := range t.Rows {
 		fmt.Fprintf(w, "| %s |\n", strings.Join(row, " | "))

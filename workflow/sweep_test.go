@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"ravn/recipe"
 	"ravn/stats"
 	"ravn/train"
 )
@@ -128,6 +129,30 @@ func TestStudyExpands(t *testing.T) {
 	want := map[string]int{"small": 5, "part1": 12, "part1-scratch": 2, "part2": 33, "part3": 6, "part4": 18, "part4-bases": 2, "part5": 18}
 	if !maps.Equal(got, want) {
 		t.Errorf("runs %v, want %v", got, want)
+	}
+}
+
+// TestRetained: without a guard Norwegian, which gains with Danish, does not hide what English loses.
+func TestRetained(t *testing.T) {
+	groups := []GroupChange{
+		{Group: "da", Change: stats.Estimate{Value: -0.3}}, {Group: "en", Change: stats.Estimate{Value: 0.1}}, {Group: "nb", Change: stats.Estimate{Value: -0.2}},
+	}
+	sources := []recipe.Source{{Language: "da", Role: "target"}, {Language: "en", Role: "replay"}}
+	for name, c := range map[string]struct {
+		sources []recipe.Source
+		guard   *train.Guard
+		want    float64
+	}{
+		"the language of replay":        {sources, nil, 0.1},
+		"what the guard names":          {sources, &train.Guard{Retain: map[string]float64{"nb": 0.01}}, -0.2},
+		"no replay: all but the target": {sources[:1], nil, -0.05},
+	} {
+		r := &recipe.Recipe{Data: recipe.Data{Sources: c.sources}}
+		r.Train.Guard = c.guard
+		target, kept := sides(r, groups)
+		if math.Abs(kept.Value-c.want) > 1e-12 || target.Value != -0.3 {
+			t.Errorf("%s: target %g, retained %g, want %g", name, target.Value, kept.Value, c.want)
+		}
 	}
 }
 
