@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"ravn/adapter"
 	"ravn/engine/cpu"
 	"ravn/engine/xla"
+	"ravn/internal/progress"
 	"ravn/model"
 	"ravn/recipe"
 	"ravn/train"
@@ -63,11 +65,22 @@ func (f *Flow) carrier(w *model.Weights, p recipe.Phase, t int) (carrier, error)
 		}
 		return cpu.New(w, engineOptions(p, t, f.Threads))
 	case "xla":
-		return xla.New(w, xlaOptions(p, f.Devices))
+		e, err := xla.New(w, xlaOptions(p, f.Devices))
+		if err != nil {
+			return nil, err
+		}
+		f.Progress.Logf("engine xla: %s, devices that work as one: %d", e.Device(), e.Devices())
+		if n := w.Config.NumParams(); !strings.HasPrefix(xla.DefaultBackend(), "xla:") && n > toyParams {
+			f.Progress.Logf("engine xla: no PJRT plug-in is in use, and plain Go computes some 0.4 GFLOP/s, which is little for %s parameters (ravn doctor says what is missing)", progress.Count(int64(n)))
+		}
+		return e, nil
 	default:
 		return nil, fmt.Errorf("workflow: no engine %q (there are: %v)", name, Engines)
 	}
 }
+
+// toyParams is what GoMLX's backend in plain Go trains in bearable time.
+const toyParams = 1 << 20
 
 // engineOptions is what phase p asks of the engine, on rows of t tokens.
 func engineOptions(p recipe.Phase, t, threads int) cpu.Options {

@@ -358,15 +358,19 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 			return nil, err
 		}
 	}
+	source, done := f.ahead(order)
+	defer func() { done() }()
 	job := &train.Job{
-		Name: name, Dir: dir, Options: p.Options, Engine: engine, Source: order, Heldout: heldout, From: from,
+		Name: name, Dir: dir, Options: p.Options, Engine: engine, Source: source, Heldout: heldout, From: from,
 		Write: writer(engine, tok),
 		Reorder: func(c train.Changes) (train.Source, error) {
 			changed, err := f.changedOrder(set, name, c)
 			if err != nil {
 				return nil, err
 			}
-			return changed, f.writeOrder(dir, changed)
+			done()
+			source, done = f.ahead(changed)
+			return source, f.writeOrder(dir, changed)
 		},
 		First:      first,
 		Tasks:      tasks,
@@ -576,4 +580,14 @@ func (f *Flow) clearStale(set *shard.Set, phase, dir, hash, text string) error {
 		}
 	}
 	return nil
+}
+
+// ahead is a source that reads ahead where devices compute and the processor has time, and what to call before what it reads from
+// is closed.
+func (f *Flow) ahead(s train.Source) (ahead train.Source, done func()) {
+	if f.Engine != "xla" {
+		return s, func() {}
+	}
+	a := train.NewAhead(s)
+	return a, a.Close
 }
