@@ -52,6 +52,12 @@ def flops(V, C, L, H, K, F, T):
     return 6 * products + 12 * L * H * D * (T + 1) / 2
 
 
+def numbers(V, C, L, H, K, F):
+    """Parameters of a decoder."""
+    D = C // H
+    return L * (2 * C * H * D + 2 * C * K * D + 3 * C * F + 2 * C) + 2 * V * C + C
+
+
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("shape", choices=SHAPES)
@@ -88,6 +94,8 @@ def measure(a, out):
     if not gpu and a.shape != "toy":
         raise RuntimeError("torch sees no GPU (torch.cuda.is_available); on a processor only toy is measured")
     card = torch.cuda.get_device_name() if gpu else ""
+    while gpu and not a.layers and L > 1 and 17 * numbers(V, C, L, H, K, F) + 6e9 > torch.cuda.get_device_properties(0).total_memory:
+        L -= 1  # 16 bytes a parameter and what a step takes
     out |= {"device": device, "card": card, "devices": 1, "layers": L, "tokens": T}
     torch.manual_seed(1)
     with torch.device(device):

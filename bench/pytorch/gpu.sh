@@ -2,7 +2,7 @@
 # gpu.sh RAVN [SECONDS] [SHAPE...] > FILE: what a first GPU should settle, a line of JSON each on stdout, within SECONDS (540)
 # altogether. First whether the device computes what engine/ref does; then training steps of ravn and of PyTorch in turns, shape by
 # shape (160m 1b 7b), small ones first; then further rounds while there is time, up to ROUNDS (3). Nothing that fails ends
-# it: a line says why, and the next begins. RAVN is a program built with -tags xla; RAVN_PJRT, ravn pull-plugin or an installed JAX
+# it: a line says why, the next begins, and further rounds leave it out. RAVN is a program built with -tags xla; RAVN_PJRT, ravn pull-plugin or an installed JAX
 # says which plug-in it loads. PyTorch is python3's (PYTHON names another). One device each, so that the two can be compared;
 # DEVICES=0 gives ravn all. A shape that has no room on the card gets as many layers as have, and PyTorch the same.
 set -uo pipefail
@@ -54,17 +54,20 @@ fi
 shape=
 [ "$torch" = yes ] || { failed torch "$torch"; echo "gpu.sh: $torch" >&2; }
 
-declare -A took
+declare -A took broken
 for ((round = 1; round <= ${ROUNDS:-3}; round++)); do
 	for shape in "$@"; do
 		((round > 1 && ${took[$shape]:-0} + 10 > $(left))) && continue
+		[ -n "${broken[ravn $shape]:-}" ] && { [ "$torch" != yes ] || [ -n "${broken[torch $shape]:-}" ]; } && continue
 		began=$SECONDS
-		room=$(left) layers=0
-		bounded ravn "$room" "$ravn" bench xla --shape "$shape" --devices "${DEVICES:-1}" --fit --limit $((room / 3)) --json
+		room=$(left) layers=0 line=
+		if [ -z "${broken[ravn $shape]:-}" ]; then
+			bounded ravn "$room" "$ravn" bench xla --shape "$shape" --devices "${DEVICES:-1}" --fit --limit $((room / 3)) --json || broken[ravn $shape]=1
+		fi
 		[[ $line =~ \"layers\":([0-9]+) ]] && layers=${BASH_REMATCH[1]}
-		if [ "$torch" = yes ]; then
+		if [ "$torch" = yes ] && [ -z "${broken[torch $shape]:-}" ]; then
 			room=$(left)
-			bounded torch "$room" "$python" "$here/gpu.py" "$shape" --layers "$layers" --limit $((room / 3))
+			bounded torch "$room" "$python" "$here/gpu.py" "$shape" --layers "$layers" --limit $((room / 3)) || broken[torch $shape]=1
 		fi
 		took[$shape]=$((SECONDS - began))
 	done

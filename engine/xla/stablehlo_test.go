@@ -5,7 +5,9 @@ package xla
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -57,10 +59,17 @@ func programText(t *testing.T, d *devices, name string, cuts []int, f func(in []
 	func() {
 		defer func() { _ = recover() }() // there is no client to compile with
 		g := graph.NewGraph(d.backend, name)
+		var nodes []*graph.Node
+		if d.mesh == nil {
+			for i, s := range in {
+				nodes = append(nodes, graph.Parameter(g, fmt.Sprintf("arg%d", i), s))
+			}
+			g.Compile(f(nodes)...)
+			return
+		}
 		if err := g.SetAutoSharding(d.mesh); err != nil {
 			t.Fatal(err)
 		}
-		var nodes []*graph.Node
 		for i, s := range in {
 			nodes = append(nodes, graph.ShardedParameter(g, "arg"+string(rune('a'+i)), s, d.spec(inCuts[i])))
 		}
@@ -176,6 +185,71 @@ func TestStableHLOHasNoSquare(t *testing.T) {
 		}
 	}
 }
+
+// TestStableHLOParses gives the text of all programs on one device to MLIR's own parser, which checks form, names and that what an
+// operation reads has the type that it was made with; of StableHLO's operations themselves it knows nothing. It needs mlir-opt (Debian's
+// mlir-tools).
+func TestStableHLOParses(t *testing.T) {
+	var parser string
+	for _, name := range []string{"mlir-opt", "mlir-opt-22", "mlir-opt-19"} {
+		if path, err := exec.LookPath(name); err == nil {
+			parser = path
+		}
+	}
+	if parser == "" {
+		t.Skip("no mlir-opt")
+	}
+	v := variants()[4]
+	c := &v.cfg
+	dev := &devices{backend: builderOnly(t, 1), n: 1}
+	d := &decoder{c: c, compute: dtypes.BFloat16, B: 2, T: 13, queries: 4, rows: 8, zLoss: 0.1}
+	f := func(dims ...int) shapes.Shape { return shapes.Make(dtypes.Float32, dims...) }
+	i := func(dims ...int) shapes.Shape { return shapes.Make(dtypes.Int32, dims...) }
+	half := func(dims ...int) shapes.Shape { return shapes.Make(dtypes.BFloat16, dims...) }
+	programs := programsOf(d)
+	block := programs[1].in[4:]
+	K, D, M, half2 := c.NumKeyValueHeads, c.HeadDim, 8, c.HeadDim/2
+	cacheOf := f(K, M, D)
+	programs = append(programs,
+		program{"losses", programs[3].in[:4], func(n []*graph.Node) []*graph.Node { return []*graph.Node{d.headLoss(n[0], n[1], n[2], n[3])} }},
+		program{"embed backward", []shapes.Shape{f(c.VocabSize, c.HiddenSize), i(26), f(26, c.HiddenSize)}, func(n []*graph.Node) []*graph.Node {
+			return []*graph.Node{embedBackward(n[0], n[1], n[2])}
+		}},
+		program{"squares", block, squares},
+		program{"gather", block, d.round},
+		program{"adamw", []shapes.Shape{f(5, 3), f(5, 3), half(5, 3), half(5, 3), f(8)}, func(n []*graph.Node) []*graph.Node {
+			w, m, v := adamW(n[0], n[1], n[2], n[3], n[4], true)
+			return []*graph.Node{w, graph.ZerosLike(n[1]), m, v}
+		}},
+		program{"extend", append(append([]shapes.Shape{f(8, c.HiddenSize), f(8, half2), f(8, half2), i(2)}, block...), cacheOf, cacheOf, cacheOf, cacheOf), func(n []*graph.Node) []*graph.Node {
+			e := &decoder{c: c, compute: dtypes.BFloat16, B: 2, T: 4}
+			last := n[4+numLayer:]
+			out, keys, values := e.extend(n[0], layerOf(n[4:]), n[1], n[2], n[3], last[:2], last[2:])
+			return append(append([]*graph.Node{out}, keys...), values...)
+		}},
+		program{"copy keys", []shapes.Shape{f(K, 12, D), f(K, M, D)}, func(n []*graph.Node) []*graph.Node {
+			return []*graph.Node{over(n[0], n[1]), over(n[1], n[0])}
+		}},
+		program{"logits", []shapes.Shape{f(8, c.HiddenSize), f(c.HiddenSize), f(c.VocabSize, c.HiddenSize), i(4)}, func(n []*graph.Node) []*graph.Node {
+			normed, _ := d.rmsNorm(embed(n[0], n[3]), n[1])
+			return []*graph.Node{d.linear(normed, n[2])}
+		}},
+	)
+	for _, p := range programs {
+		text := programText(t, dev, p.name, nil, p.f, p.in, nil)
+		if at := logLine.FindStringIndex(text); at != nil {
+			text = text[:at[0]]
+		}
+		cmd := exec.Command(parser, "--allow-unregistered-dialect", "-")
+		cmd.Stdin = strings.NewReader(text)
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "stablehlo.") {
+			t.Errorf("%s: %v\n%.2000s", p.name, err, out)
+		}
+	}
+}
+
+// logLine is the beginning of what GoMLX logs behind a program.
+var logLine = regexp.MustCompile(`(?m)^[IWE][0-9]{4} `)
 
 var comma = regexp.MustCompile(`, (%|tensor)`)
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"time"
 
@@ -65,6 +66,9 @@ func (c *BenchCmd) benchParity(ctx context.Context, s *Streams) error {
 	if c.Devices < 0 {
 		return usageError{fmt.Errorf("bench: parity: --devices %d must not be negative", c.Devices)}
 	}
+	if cards := nvidiaCards(); len(cards) > 0 && os.Getenv("RAVN_PJRT") != "none" && (xla.Plugin() == "" || !xla.Linked()) {
+		return fmt.Errorf("bench: parity: there is a %s, and plain Go would be compared rather than it (ravn doctor says what is missing; RAVN_PJRT=none compares plain Go)", cards[0].name)
+	}
 	var failed []string
 	for _, x := range parityCases {
 		if err := ctx.Err(); err != nil {
@@ -80,8 +84,8 @@ func (c *BenchCmd) benchParity(ctx context.Context, s *Streams) error {
 		if c.JSON {
 			err = errors.Join(err, json.NewEncoder(s.Out).Encode(r))
 		} else if err == nil {
-			fmt.Fprintf(s.Out, "%-8s %s, %s: loss off by %.2g, gradients by %.2g (%s), losses of ten steps by %.2g; limit %.2g\n",
-				map[bool]string{true: "ok", false: "problem"}[r.OK], x.name, r.Precision, r.Loss, r.Gradient, r.Tensor, r.TenSteps, r.Limit)
+			fmt.Fprintf(s.Out, "%-8s %s, %s on %s: loss off by %.2g, gradients by %.2g (%s), losses of ten steps by %.2g; limit %.2g\n",
+				map[bool]string{true: "ok", false: "problem"}[r.OK], x.name, r.Precision, r.Device, r.Loss, r.Gradient, r.Tensor, r.TenSteps, r.Limit)
 		}
 		if err != nil {
 			return fmt.Errorf("bench: parity: %s: %w", x.name, err)
