@@ -161,6 +161,15 @@ func load(dir string) (c *model.Config, s model.State, meta Meta, err error) {
 	return w.Config, s, st.Meta, nil
 }
 
+// ReadMeta says where the training of a checkpoint stood. It reads state.json and looks at no other file.
+func ReadMeta(dir string) (Meta, error) {
+	st, err := readState(dir)
+	if err != nil {
+		return Meta{}, err
+	}
+	return st.Meta, nil
+}
+
 func readState(dir string) (*stateFile, error) {
 	path := filepath.Join(dir, stateName)
 	text, err := os.ReadFile(path)

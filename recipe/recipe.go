@@ -352,6 +352,10 @@ func (r *Recipe) fill() {
 	}
 	if s := &r.Train.Schedule; s.StartAtBase && r.Base.Phase != nil {
 		s.StartLR = r.Base.Phase.Schedule.LR(r.Base.Phase.Steps, r.Base.Phase.Steps)
+	} else if s.StartAtBase && s.StartLR == 0 && r.Base.Model != "" { // a resolved recipe has it
+		if path, err := r.Path(r.Base.Model); err == nil {
+			s.StartLR, _ = train.RateOf(path)
+		}
 	}
 	if s := r.Base.Config; s != nil {
 		if s.KeyValueHeads == 0 {
@@ -452,8 +456,8 @@ func (r *Recipe) Validate() error {
 	if a := r.Train.Adapter; a != nil && r.Tokenizer.Extend > 0 && !slices.Contains(a.ModulesToSave, "embed_tokens") {
 		bad("%strain.adapter: tokenizer.extend adds rows to the embedding, which no adapter trains (add embed_tokens to modules_to_save, and lm_head unless the two are tied)", r.line("train.adapter"))
 	}
-	if r.Train.Schedule.StartAtBase && r.Base.Phase == nil {
-		bad("train.schedule.start_at_base: the base is not trained here, so its last rate is not known (give start_lr)")
+	if s := r.Train.Schedule; s.StartAtBase && r.Base.Phase == nil && s.StartLR == 0 {
+		bad("%strain.schedule.start_at_base: the base is not trained here, and its folder is no checkpoint of ravn's that says its last rate (give start_lr)", r.line("train.schedule.start_at_base"))
 	}
 	if g := r.Train.Guard; g != nil {
 		for _, t := range g.Tasks {

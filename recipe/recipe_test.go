@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"ravn/checkpoint"
+	"ravn/model"
 )
 
 const good = `name: x
@@ -168,6 +170,37 @@ func TestBadRecipes(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "r.yaml") {
 			t.Errorf("%q for %q: got %v, want %q", c.to, c.from, err, c.want)
 		}
+	}
+}
+
+// TestRateOfABaseFolder reads the last rate of a base from the checkpoint that it is.
+func TestRateOfABaseFolder(t *testing.T) {
+	const text = "name: x\ndata: {sources: [{path: text}]}\ntokenizer: {model: m}\nbase: {model: BASE}\ntrain: {steps: 20, rows_per_step: 4, schedule: {peak_lr: 0.001, warmup_steps: 4, start_at_base: true}}\n"
+	dir := t.TempDir()
+	if _, err := parse(strings.Replace(text, "BASE", dir, 1)); err == nil || !strings.Contains(err.Error(), "r.yaml: line 5: train.schedule.start_at_base: the base is not trained here, and its folder is no checkpoint") {
+		t.Errorf("a folder without a rate: %v", err)
+	}
+	cfg := &model.Config{
+		Architectures: []string{"LlamaForCausalLM"}, ModelType: "llama", VocabSize: 2, HiddenSize: 2, IntermediateSize: 2, NumHiddenLayers: 1, NumAttentionHeads: 1, NumKeyValueHeads: 1,
+		HeadDim: 2, HiddenAct: "silu", MaxPositionEmbeddings: 4, RMSNormEps: 1e-5, RopeTheta: 10000, InitializerRange: 0.02, EOSTokenID: 1, TorchDtype: "float32",
+	}
+	base := filepath.Join(dir, "step-000007")
+	if err := checkpoint.Save(base, cfg, model.State{Params: make([]float32, cfg.NumParams())}, checkpoint.Meta{Step: 7, Extra: map[string]string{"rate": "0.00025"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	r, err := parse(strings.Replace(text, "BASE", base, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Train.Schedule; s.StartLR != 0.00025 || s.LR(1, 20) != 0.00025+(0.001-0.00025)/5 {
+		t.Errorf("starts at %g, first step %g", s.StartLR, s.LR(1, 20))
+	}
+	resolved, err := r.Resolved()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parse(strings.Replace(string(resolved), base, dir, 1)); err != nil {
+		t.Errorf("the resolved recipe needs the base again: %v", err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -424,7 +425,7 @@ func (l *loop) save(step int) error {
 		return err
 	}
 	began := l.now()
-	extra := map[string]string{orderKey: l.Source.HashTo(step)}
+	extra := map[string]string{orderKey: l.Source.HashTo(step), rateKey: strconv.FormatFloat(l.lr(step), 'g', -1, 64)}
 	if l.Recipe != "" {
 		extra[recipeKey] = l.Recipe
 	}

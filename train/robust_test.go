@@ -230,6 +230,15 @@ func TestCheckpointsThatAreKept(t *testing.T) {
 	if _, err := newJob(t, dir, pattern{4, 16}, o).Run(context.Background()); err != nil {
 		t.Fatal(err)
 	}
+	for _, name := range names(t, dir) {
+		var step int
+		if _, err := fmt.Sscanf(name, "step-%d", &step); err != nil {
+			t.Fatal(err)
+		}
+		if rate, ok := RateOf(StepDir(dir, step)); !ok || rate != o.Schedule.LR(step, o.Steps) {
+			t.Errorf("%s says its rate was %g, %v, want %g", name, rate, ok, o.Schedule.LR(step, o.Steps))
+		}
+	}
 	if got, want := names(t, dir), []string{"step-000003", "step-000006", "step-000009", "step-000010", "step-000012"}; !slices.Equal(got, want) {
 		t.Errorf("kept %v, want %v", got, want)
 	}

@@ -28,7 +28,7 @@ type Schedule struct {
 	PeakLR        float64 `yaml:"peak_lr" json:"peak_lr"`                                   // η, reached at the end of the warm-up
 	WarmupSteps   int     `yaml:"warmup_steps,omitempty" json:"warmup_steps"`               // W, linear: start_lr + (η − start_lr)·step/(W+1); 0 starts at the peak
 	StartLR       float64 `yaml:"start_lr,omitempty" json:"start_lr,omitempty"`             // where the warm-up rises from, such as the rate that the base ended with
-	StartAtBase   bool    `yaml:"start_at_base,omitempty" json:"start_at_base,omitempty"`   // start_lr is the last rate of base.train
+	StartAtBase   bool    `yaml:"start_at_base,omitempty" json:"start_at_base,omitempty"`   // start_lr is the last rate of base.train, or of the checkpoint of ravn that base.model is
 	FloorShare    float64 `yaml:"floor_share,omitempty" json:"floor_share"`                 // of the peak, where decay ends (0.1 in the 2024 run)
 	Decay         string  `yaml:"decay,omitempty" json:"decay,omitempty"`                   // of wsd and infinite: "1-sqrt" (default), "linear", "exponential" or "cosine"
 	DecaySteps    int     `yaml:"decay_steps,omitempty" json:"decay_steps,omitempty"`       // of wsd and infinite: the last steps; default a fifth of them

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -125,8 +126,9 @@ func (p *Paused) Error() string {
 
 func (p *Paused) Unwrap() error { return p.Err }
 
-// Extra keys of a checkpoint: the order its batches came from, the recipe as text, the base.
+// Extra keys of a checkpoint: the order its batches came from, the recipe as text, the base, the rate of its last step.
 const (
+	rateKey   = "rate"
 	orderKey  = "order"
 	recipeKey = "recipe"
 	baseKey   = "base"
@@ -134,6 +136,17 @@ const (
 
 // RecipeOf is the recipe, as text, that a checkpoint was trained by; "" when it does not say.
 func RecipeOf(meta checkpoint.Meta) string { return meta.Extra[recipeKey] }
+
+// RateOf is the learning rate of the last step of the checkpoint in dir; false where that is no checkpoint, or one of an
+// earlier version, which does not say.
+func RateOf(dir string) (float64, bool) {
+	meta, err := checkpoint.ReadMeta(dir)
+	if err != nil {
+		return 0, false
+	}
+	rate, err := strconv.ParseFloat(meta.Extra[rateKey], 64)
+	return rate, err == nil
+}
 
 // OrderOf is the hash of the order that a checkpoint's batches came from.
 func OrderOf(meta checkpoint.Meta) string { return meta.Extra[orderKey] }
