@@ -67,6 +67,9 @@ type Job struct {
 	// Save writes a checkpoint; nil is checkpoint.Save.
 	Save func(dir string, cfg *model.Config, s model.State, meta checkpoint.Meta, files map[string][]byte) error
 	Now  func() time.Time // nil is time.Now; only limits of time and timings.jsonl ask it
+	// Peak is what the machine's processor was measured to do at most in these products, FLOP/s; 0 is not known. It is kept in
+	// timings.jsonl, for the share that training reaches.
+	Peak float64
 }
 
 // Result is what a finished job ended with.
@@ -187,8 +190,18 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	if j.Options.rewinds() && (j.First == nil || j.Reorder == nil) {
 		return nil, errors.New("train: spikes.action rewind: this job has no first weights to go back to, or its order cannot be changed (use skip)")
 	}
-	if err := j.freeze(1); err != nil {
+	frozen, err := j.Options.Frozen(j.Engine.Config())
+	if err != nil {
 		return nil, err
+	}
+	if frozen != nil {
+		e, ok := j.Engine.(interface {
+			Freeze(frozen func(name string) bool)
+		})
+		if !ok {
+			return nil, errors.New("train: freeze and only: this engine trains everything")
+		}
+		e.Freeze(frozen)
 	}
 	start := j.now()
 	at, meta, err := j.resume()
@@ -211,6 +224,11 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	defer timings.Close()
 
 	l.timings = timings
+	if j.Peak > 0 {
+		if err := timings.Write("peak", at, "flops", j.Peak); err != nil {
+			return nil, err
+		}
+	}
 	res := &Result{ResumedAt: at}
 	if err := l.begin(&at, meta); err != nil {
 		return nil, l.paused(at, err)
@@ -261,25 +279,6 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	return res, j.fillResult(res)
-}
-
-// freeze tells the engine which parameters stay as they are in a step.
-func (j *Job) freeze(step int) error {
-	frozen, err := j.Options.FrozenAt(j.Engine.Config(), step)
-	if err != nil || frozen == nil && j.Options.First == nil {
-		return err
-	}
-	e, ok := j.Engine.(interface {
-		Freeze(frozen func(name string) bool)
-	})
-	if !ok {
-		return errors.New("train: freeze, only and first: this engine trains everything")
-	}
-	if frozen == nil {
-		frozen = func(string) bool { return false }
-	}
-	e.Freeze(frozen)
-	return nil
 }
 
 func (j *Job) now() time.Time {

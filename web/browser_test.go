@@ -88,7 +88,7 @@ func TestReportInChromium(t *testing.T) {
 		t.Fatalf("Chromium does not start: %v", err)
 	}
 	const cut = `Array.from(document.querySelectorAll('figure svg')).flatMap(s => { let v = s.getBoundingClientRect();
-		return Array.from(s.querySelectorAll('text')).filter(e => { let b = e.getBoundingClientRect(); return b.left < v.left-1 || b.right > v.right+1 || b.top < v.top-1 || b.bottom > v.bottom+1; }).map(e => e.textContent); }).join('; ')`
+		return Array.from(s.querySelectorAll('text')).filter(e => { let b = e.getBoundingClientRect(); return e.getClientRects().length && (b.left < v.left-1 || b.right > v.right+1 || b.top < v.top-1 || b.bottom > v.bottom+1); }).map(e => e.textContent); }).join('; ')`
 	const wide = `Math.max(0, ...Array.from(document.querySelectorAll('figure')).map(f => f.getBoundingClientRect().height))`
 	for name, r := range states() {
 		file := filepath.Join(t.TempDir(), "report.html")
@@ -100,10 +100,12 @@ func TestReportInChromium(t *testing.T) {
 			width, height int64
 		}{{"light", "light", 1360, 2600}, {"dark", "dark", 1360, 2600}, {"phone", "light", 390, 3000}} {
 			var outside string
-			var overflow, tallest float64
+			var overflow, tallest, hidden, legends float64
 			c, stop := context.WithTimeout(ctx, time.Minute)
 			err := chromedp.Run(c, theme(at.mode), chromedp.EmulateViewport(at.width, at.height), chromedp.Navigate("file://"+file), chromedp.WaitVisible("footer", chromedp.ByQuery),
 				chromedp.Evaluate(cut, &outside), chromedp.Evaluate(`document.documentElement.scrollWidth - innerWidth`, &overflow), chromedp.Evaluate(wide, &tallest),
+				chromedp.Evaluate(`Math.max(0, ...Array.from(document.querySelectorAll('figure')).map(f => f.scrollWidth - f.clientWidth))`, &hidden),
+				chromedp.Evaluate(`Array.from(document.querySelectorAll('.legend')).filter(p => p.offsetHeight > 0).length`, &legends),
 				screenshot(t, "report-"+name+"-"+at.what))
 			stop()
 			if err != nil {
@@ -114,6 +116,12 @@ func TestReportInChromium(t *testing.T) {
 			}
 			if overflow > 0 {
 				t.Errorf("%s, %s: the page is %.0f pixels too wide", name, at.what, overflow)
+			}
+			if hidden > 0 {
+				t.Errorf("%s, %s: %.0f pixels of a drawing lie beyond its frame", name, at.what, hidden)
+			}
+			if drawn := strings.Count(page(t, r), `class="legend"`); (at.what == "phone") != (legends > 0) && drawn > 0 {
+				t.Errorf("%s, %s: %.0f of %d legends are shown; on a phone they stand for the names beside the curves", name, at.what, legends, drawn)
 			}
 			if tallest > 480 {
 				t.Errorf("%s, %s: a drawing is %.0f pixels high", name, at.what, tallest)

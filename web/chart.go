@@ -27,6 +27,16 @@ type Chart struct {
 	Note        string
 }
 
+// Keys are the names of curves with their colours, for screens that are too narrow to have them beside the curves.
+func (c Chart) Keys() (keys []Key) {
+	for i, s := range c.Series {
+		if _, ok := s.Summary(); ok && len(c.Series) > 1 {
+			keys = append(keys, Key{s.Name, i % numStyles})
+		}
+	}
+	return keys
+}
+
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // points counts what can be drawn.
@@ -105,12 +115,16 @@ func (c Chart) SVG(id string) template.HTML {
 	}
 	for _, t := range xt {
 		if t <= float64(last) && t == math.Trunc(t) {
-			fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%g" text-anchor="middle">%s</text>`, x.at(t), chartHeight-bottom+18, tickText(t, xt))
+			at, anchor := x.at(t), "middle"
+			if at > chartWidth-22 { // a long number would be cut
+				at, anchor = chartWidth-2, "end"
+			}
+			fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%g" text-anchor="%s">%s</text>`, at, chartHeight-bottom+18, anchor, tickText(t, xt))
 		}
 	}
 	fmt.Fprintf(&b, `<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>`, left, chartWidth-right, chartHeight-bottom, chartHeight-bottom)
 	fmt.Fprintf(&b, `<text class="tick" x="%g" y="%g" text-anchor="middle">step</text>`, (left+chartWidth-right)/2, chartHeight-6)
-	fmt.Fprintf(&b, `<text class="tick" transform="translate(15 %g) rotate(-90)" text-anchor="middle">%s</text>`, (top+chartHeight-bottom)/2, esc(c.Unit))
+	fmt.Fprintf(&b, `<text class="tick axis-name" transform="translate(15 %g) rotate(-90)" text-anchor="middle">%s</text>`, (top+chartHeight-bottom)/2, esc(c.Unit))
 	for _, l := range c.Limits {
 		fmt.Fprintf(&b, `<line class="limit" x1="%g" x2="%g" y1="%.1f" y2="%.1f"><title>limit of %s: %.3g</title></line>`, left, chartWidth-right, y.at(l.Value), y.at(l.Value), esc(l.Name), l.Value)
 	}

@@ -11,6 +11,7 @@ import (
 type Guard struct {
 	Rows    []GuardRow
 	Actions []string // what it did, a sentence each
+	Stopped bool
 }
 
 // GuardRow is one group of held-out text at the last evaluation; numbers are relative changes against the base.
@@ -91,14 +92,27 @@ func (m Mixture) styles() map[string]int {
 	return style
 }
 
-// MixKey is a section with its colour.
-type MixKey struct {
-	Section string
-	Style   int
+// Key is a name with its colour.
+type Key struct {
+	Name  string
+	Style int
+}
+
+// Keys are all sections, in order of appearance, for screens that are too narrow to have them beside the drawing.
+func (m Mixture) Keys() (keys []Key) {
+	style := m.styles()
+	for _, p := range m {
+		for _, s := range p.Sections {
+			if k := (Key{s.Section, style[s.Section]}); !slices.Contains(keys, k) {
+				keys = append(keys, k)
+			}
+		}
+	}
+	return keys
 }
 
 // Ended are the sections that the last part does not read: no name stands beside them.
-func (m Mixture) Ended() (keys []MixKey) {
+func (m Mixture) Ended() (keys []Key) {
 	style := m.styles()
 	is := func(section string) func(MixShare) bool {
 		return func(s MixShare) bool { return s.Section == section }
@@ -107,7 +121,7 @@ func (m Mixture) Ended() (keys []MixKey) {
 		for _, s := range p.Sections {
 			known := slices.ContainsFunc(m[:i], func(b MixPart) bool { return slices.ContainsFunc(b.Sections, is(s.Section)) })
 			if !known && !slices.ContainsFunc(m[len(m)-1].Sections, is(s.Section)) {
-				keys = append(keys, MixKey{s.Section, style[s.Section]})
+				keys = append(keys, Key{s.Section, style[s.Section]})
 			}
 		}
 	}

@@ -55,13 +55,17 @@ type Phase struct {
 	LR    []Point
 	Bits  []Series // bits per byte on held-out text, a series a language
 
-	GradNorm []Point
-	Change   []Series // of held-out text against the base, in %, with bands; ends are forecasts
-	Limits   []Limit  // of the guard, in %
-	Guard    *Guard   // nil: nothing is watched
-	Mixture  Mixture
-	Samples  []Sample
-	Notes    []string // spikes, breaches: what happened on the way
+	GradNorm   []Point
+	Tasks      []Series // data sets that the guard asks: change of the score against the base, in points, with bands
+	TaskLimits []Limit  // of Tasks, in points
+	Speed      []Point  // tokens a second
+	SpeedNote  string   // the median, and what share of the processor's peak it is
+	Change     []Series // of held-out text against the base, in %, with bands; ends are forecasts
+	Limits     []Limit  // of the guard, in %
+	Guard      *Guard   // nil: nothing is watched
+	Mixture    Mixture
+	Samples    []Sample
+	Notes      []string // spikes, breaches: what happened on the way
 }
 
 // Limit is a line that a chart's curves should stay below.

@@ -40,6 +40,8 @@ func full() *Report {
 					{Name: "English", Points: []Point{{0, 0}, {100, 0.5}, {200, 1.6}, {300, 2.9}}, Bands: []Band{{0, 0}, {0, 1}, {1, 2.2}, {2.3, 3.5}}, End: &Band{3, 9}, Middle: 5},
 				},
 				Limits: []Limit{{"English", 1}, {"Swedish", 1}},
+				Tasks:  []Series{{Name: "scala-da", Points: []Point{{0, 0}, {200, -3}, {300, -6}}, Bands: []Band{{0, 0}, {-5, -1}, {-9, -3}}}, {Name: "norquad", Points: []Point{{0, 0}, {300, 1}}, Bands: []Band{{0, 0}, {-1, 3}}}}, TaskLimits: []Limit{{"scala-da", -5}},
+				Speed: []Point{{1, 4000}, {2, 5000}, {3, 4500}}, SpeedNote: "Steps without evaluations and checkpoints; median 4500 tokens/s.",
 				Guard: &Guard{Actions: []string{"A limit was exceeded and the run was stopped at step 300."}, Rows: []GuardRow{
 					{Group: "English", Value: 0.029, Low: 0.023, High: 0.035, Documents: 50, Limit: ptr(0.01), State: "beyond", Forecast: &Band{0.03, 0.09}, Expected: 0.05},
 					{Group: "Swedish", Value: 0.012, Low: 0.002, High: 0.022, Documents: 50, Limit: ptr(0.01), State: "above"},
@@ -89,12 +91,17 @@ func TestGuardedPhase(t *testing.T) {
 			t.Errorf("the chart of changes has %d of %q, want %d", got, part, n)
 		}
 	}
+	for i, want := range map[int]string{1: "in change of the score, points: scala-da from 0 at step 0 to -6 at step 300; norquad from 0 at step 0 to 1 at step 300; limit of scala-da -5", 4: "in tokens/s: speed from 4000 at step 1 to 4500 at step 3"} {
+		if got := string(p.Charts()[i].SVG("g")); !strings.Contains(got, want) {
+			t.Errorf("chart %d lacks %q: %s", i, want, got)
+		}
+	}
 	mix := string(p.Mixture.SVG("m"))
 	if strings.Count(mix, "<rect") != 8 || !strings.Contains(mix, "steps 901 to 1000: law 75.0 %, replay-en 25.0 %") || !strings.Contains(mix, "wiki &amp; co") {
 		t.Errorf("the mixture: %s", mix)
 	}
 	html := page(t, full())
-	for _, want := range []string{"▼ beyond the limit", "&#43;2.90 % [&#43;2.30, &#43;3.50]", "&#43;5.00 % [&#43;3.00, &#43;9.00]", "~ above, not told apart", "raised replay behind step 200", `Before the end: <span class="key"><span class="m0"></span> adl</span> <span class="key"><span class="m1"></span> wiki &amp; co</span>`, "på &lt;the&gt;", "loss spike"} {
+	for _, want := range []string{"▼ beyond the limit", "&#43;2.90 % [&#43;2.30, &#43;3.50]", "&#43;5.00 % [&#43;3.00, &#43;9.00]", "~ above, not told apart", "raised replay behind step 200", `Before the end: <span class="key"><span class="m0"></span> adl</span> <span class="key"><span class="m1"></span> wiki &amp; co</span>`, "på &lt;the&gt;", "loss spike", `<p class="legend">change of bits per byte, %: <span class="key"><span class="m0"></span> Danish</span> <span class="key"><span class="m1"></span> English</span>`, "median 4500 tokens/s."} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page lacks %q", want)
 		}

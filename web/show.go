@@ -14,9 +14,11 @@ func (p Phase) Charts() []Chart {
 	list := []Chart{
 		{Title: p.Name + ": held-out text", Unit: "bits per byte", Steps: p.Steps, Series: p.Bits, Note: "Lower is better. A line that rises is a language being lost."},
 		{Title: p.Name + ": held-out text against the base", Unit: "change of bits per byte, %", Steps: p.Steps, Series: p.Change, Limits: p.Limits, Note: "Relative to the base, paired by document, with 95 % intervals; below 0 is better. Dashed lines are the guard's limits, brackets at the right edge the forecast of the end."},
+		{Title: p.Name + ": data sets that the guard asks", Unit: "change of the score, points", Steps: p.Steps, Series: p.Tasks, Limits: p.TaskLimits, Note: "Against the base, paired by item, with 95 % intervals; above 0 is better. Dashed lines are the guard's limits."},
 		{Title: p.Name + ": training loss", Unit: "nats per token", Steps: p.Steps, Series: []Series{{Name: "loss", Points: p.Loss}}},
 		{Title: p.Name + ": learning rate", Unit: "rate", Steps: p.Steps, Series: []Series{{Name: "learning rate", Points: p.LR}}},
 		{Title: p.Name + ": gradient norm", Unit: "norm", Steps: p.Steps, Series: []Series{{Name: "gradient norm", Points: p.GradNorm}}},
+		{Title: p.Name + ": speed", Unit: "tokens/s", Steps: p.Steps, Series: []Series{{Name: "speed", Points: p.Speed}}, Note: p.SpeedNote},
 	}
 	return slices.DeleteFunc(list, func(c Chart) bool { return c.points() == 0 })
 }

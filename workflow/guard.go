@@ -82,6 +82,19 @@ func guardActions(o train.Outcome) []string {
 	return said
 }
 
+// breaches says what a phase was stopped for and what is left of it; nothing where it was not stopped.
+func breaches(p web.Phase) (said []string) {
+	if p.Guard == nil || !p.Guard.Stopped {
+		return nil
+	}
+	for _, row := range p.Guard.Rows {
+		if row.State == train.Beyond {
+			said = append(said, fmt.Sprintf("Stopped by the guard: %s, %s against the base where %s is the limit.", row.Group, row.Change(), row.LimitText()))
+		}
+	}
+	return append(said, p.Guard.Actions[len(p.Guard.Actions)-1])
+}
+
 // changeCurve adds a "guard" event to the curves of change, those of whole languages.
 func changeCurve(p *web.Phase, e run.Event) {
 	group, _ := e.Text("group")
@@ -108,8 +121,26 @@ func changeCurve(p *web.Phase, e run.Event) {
 	}
 }
 
+// taskCurve adds a point to the curve of the data set that a guard_task event is about: a loss of score is drawn as a fall.
+func taskCurve(p *web.Phase, e run.Event) {
+	name, _ := e.Text("dataset")
+	i := slices.IndexFunc(p.Tasks, func(s web.Series) bool { return s.Name == name })
+	if i < 0 {
+		i = len(p.Tasks)
+		p.Tasks = append(p.Tasks, web.Series{Name: name, Points: []web.Point{{}}, Bands: []web.Band{{}}})
+		if limit, ok := e.Float("limit"); ok {
+			p.TaskLimits = append(p.TaskLimits, web.Limit{Name: name, Value: -100 * limit})
+		}
+	}
+	lost, _ := e.Float("lost")
+	low, _ := e.Float("low")
+	high, _ := e.Float("high")
+	p.Tasks[i].Points = append(p.Tasks[i].Points, web.Point{Step: e.Step, Value: -100 * lost})
+	p.Tasks[i].Bands = append(p.Tasks[i].Bands, web.Band{Low: -100 * high, High: -100 * low})
+}
+
 // pageGuard adds what outcome.json and order.json say of a phase.
-func (f *Flow) pageGuard(p *web.Phase, dir string, phase *recipe.Phase) error {
+func (f *Flow) pageGuard(p *web.Phase, dir string, phase *recipe.Phase, events []run.Event) error {
 	o, err := train.ReadOutcome(dir, phase.Steps)
 	if err != nil {
 		return err
@@ -138,12 +169,16 @@ func (f *Flow) pageGuard(p *web.Phase, dir string, phase *recipe.Phase) error {
 	if phase.Guard == nil {
 		return nil
 	}
-	p.Guard = &web.Guard{Actions: guardActions(o)}
+	p.Guard = &web.Guard{Actions: guardActions(o), Stopped: o.Stopped > 0}
 	for _, group := range sortedKeys(phase.Guard.Retain) {
 		p.Limits = append(p.Limits, web.Limit{Name: languageName(group), Value: 100 * phase.Guard.Retain[group]})
 	}
-	for _, j := range o.Judged {
-		if repeats(j, o.Judged) {
+	judged := o.Judged
+	if at, newer := judgedSince(events, o.JudgedAt); at > o.JudgedAt { // outcome.json is written with checkpoints, events at once
+		judged = newer
+	}
+	for _, j := range judged {
+		if repeats(j, judged) {
 			continue
 		}
 		row := web.GuardRow{Group: j.Group, Value: j.Change.Value, Low: j.Change.Low, High: j.Change.High, Documents: j.Change.Documents, Points: j.Task, Limit: j.Limit, State: j.State}
@@ -158,6 +193,41 @@ func (f *Flow) pageGuard(p *web.Phase, dir string, phase *recipe.Phase) error {
 		p.Guard.Rows = append(p.Guard.Rows, row)
 	}
 	return nil
+}
+
+// judgedSince is what the guard said last, by its events, and at which step; tasks as they were asked last. Step is 0 where nothing
+// was said after the step that is given.
+func judgedSince(events []run.Event, after int) (step int, judged []train.Judged) {
+	for _, e := range events {
+		if e.Kind == "guard" && e.Step > after {
+			step = e.Step
+		}
+	}
+	var tasks []train.Judged
+	for _, e := range events {
+		number := func(name string) float64 { x, _ := e.Float(name); return x }
+		j := train.Judged{Change: train.Change{Low: number("low"), High: number("high")}}
+		j.State, _ = e.Text("state")
+		if limit, ok := e.Float("limit"); ok {
+			j.Limit = &limit
+		}
+		switch {
+		case e.Kind == "guard" && e.Step == step:
+			j.Group, _ = e.Text("group")
+			j.Change.Value, j.Change.Documents = number("change"), int(number("documents"))
+			if value, ok := e.Float("forecast"); ok {
+				j.Forecast = &train.Forecast{Value: value, Low: number("forecast_low"), High: number("forecast_high")}
+			}
+			judged = append(judged, j)
+		case e.Kind == "guard_task":
+			j.Group, _ = e.Text("dataset")
+			j.Task, j.AskedAt = true, e.Step
+			j.Change.Value, j.Change.Documents = number("lost"), int(number("items"))
+			tasks = slices.DeleteFunc(tasks, func(t train.Judged) bool { return t.Group == j.Group })
+			tasks = append(tasks, j)
+		}
+	}
+	return step, append(judged, tasks...)
 }
 
 // repeats reports whether a source's line would say its language's again: all of the language's text is of this source,

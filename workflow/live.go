@@ -56,7 +56,7 @@ func (w *watch) page() (*web.Report, error) {
 	}
 	folder, err := run.Open(w.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return &web.Report{Name: name, State: "the folder is empty; the page fills when a run begins in it"}, nil
+		return &web.Report{Name: name, State: "the folder is empty; the page fills when a run begins in it", Version: run.Version()}, nil
 	}
 	if err != nil {
 		return nil, err

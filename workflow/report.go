@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"ravn/eval"
@@ -137,6 +139,15 @@ func (f *Flow) pageFacts(r *web.Report) error {
 	for _, p := range plan.Phases {
 		fact("tokens, "+p.Name, "%s (%.2g FLOPs)", count(p.Tokens), p.FLOPs)
 	}
+	switch t := f.Recipe.Train; {
+	case t.Adapter != nil:
+		p := plan.Phases[len(plan.Phases)-1]
+		fact("trained", "adapter: %s; %s parameters", p.Adapter, count(int64(p.Trained)))
+	case len(t.Only) > 0:
+		fact("trained", "only %s", strings.Join(t.Only, ", "))
+	case len(t.Freeze) > 0:
+		fact("trained", "all but %s", strings.Join(t.Freeze, ", "))
+	}
 	base, err := ReadBase(f.Folder)
 	if err != nil {
 		return err
@@ -194,12 +205,56 @@ func (f *Flow) pagePhases(r *web.Report) error {
 		}
 		if len(events) > 0 {
 			p := curves(s.name, s.phase.Steps, events)
-			if err := f.pageGuard(&p, s.dir, s.phase); err != nil {
+			if err := f.pageSpeed(&p, s.dir, s.phase); err != nil {
 				return err
 			}
+			if err := f.pageGuard(&p, s.dir, s.phase, events); err != nil {
+				return err
+			}
+			r.Verdict = append(r.Verdict, breaches(p)...)
 			r.Phases = append(r.Phases, p)
 		}
 	}
+	return nil
+}
+
+// pageSpeed adds tokens a second of each step, of the last call that made it, and the median's share of the processor's peak. The
+// share is of model FLOPs, so a run that trains an adapter or parts of the model has none.
+func (f *Flow) pageSpeed(p *web.Phase, dir string, phase *recipe.Phase) error {
+	events, err := run.ReadEvents(filepath.Join(dir, "timings.jsonl"))
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	at, peak := map[int]float64{}, 0.0
+	for _, e := range events {
+		switch e.Kind {
+		case "step":
+			if seconds, _ := e.Float("seconds"); seconds > 0 {
+				at[e.Step] = float64(phase.RowsPerStep*f.Recipe.Data.SeqTokens) / seconds
+			}
+		case "peak":
+			peak, _ = e.Float("flops")
+		}
+	}
+	if len(at) == 0 {
+		return nil
+	}
+	var speeds []float64
+	for _, step := range slices.Sorted(maps.Keys(at)) {
+		p.Speed = append(p.Speed, web.Point{Step: step, Value: at[step]})
+		speeds = append(speeds, at[step])
+	}
+	middle := median(speeds)
+	p.SpeedNote = fmt.Sprintf("Steps without evaluations and checkpoints; median %.0f tokens/s", middle)
+	whole := phase.Adapter == nil && len(phase.Freeze)+len(phase.Only) == 0
+	if cfg, _, err := plannedConfig(f.Recipe); err == nil && whole && peak > 0 {
+		flops := middle * cfg.TrainFLOPs(f.Recipe.Data.SeqTokens)
+		p.SpeedNote += fmt.Sprintf(", %.3g GFLOP/s of the model's, %.0f %% of the %.3g that the processor was measured at when the run began", flops/1e9, 100*flops/peak, peak/1e9)
+	}
+	p.SpeedNote += "."
 	return nil
 }
 
@@ -217,6 +272,8 @@ func curves(name string, steps int, events []run.Event) web.Phase {
 			p.GradNorm = append(p.GradNorm, web.Point{Step: e.Step, Value: norm})
 		case "guard":
 			changeCurve(&p, e)
+		case "guard_task":
+			taskCurve(&p, e)
 		case "sample":
 			s := web.Sample{Step: e.Step}
 			s.Language, _ = e.Text("language")

@@ -8,12 +8,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"time"
 
 	"ravn/checkpoint"
 	"ravn/corpus"
 	"ravn/internal/atomicfile"
 	"ravn/internal/progress"
+	"ravn/kernel"
 	"ravn/model"
 	"ravn/pipeline"
 	"ravn/recipe"
@@ -292,7 +295,7 @@ func (f *Flow) foresee(c *model.Config) error {
 	}
 	defer set.Close()
 	_, bad := f.changedOrder(set, continuedPhase, train.Changes{})
-	if _, err := f.Recipe.Train.FrozenAt(c, 1); err != nil {
+	if _, err := f.Recipe.Train.Frozen(c); err != nil {
 		bad = errors.Join(bad, fmt.Errorf("workflow: %s: %w", f.Recipe.File(), err))
 	}
 	return bad
@@ -337,7 +340,7 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 	if t > w.Config.MaxPositionEmbeddings {
 		return nil, fmt.Errorf("workflow: %s: data.seq_tokens %d is more than the model's max_position_embeddings %d", f.Recipe.File(), t, w.Config.MaxPositionEmbeddings)
 	}
-	if _, err := p.FrozenAt(w.Config, 1); err != nil {
+	if _, err := p.Frozen(w.Config); err != nil {
 		return nil, fmt.Errorf("workflow: %s: %w", f.Recipe.File(), err)
 	}
 	engine, err := f.engine(w, p, t)
@@ -374,6 +377,7 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 		},
 		First:      first,
 		Tasks:      tasks,
+		Peak:       f.peak(p.Precision),
 		RecipeHash: hash, Recipe: text, BaseHash: base, Files: tok.Files(), Progress: f.Progress,
 		Save: func(to string, cfg *model.Config, s model.State, meta checkpoint.Meta, files map[string][]byte) error {
 			if err := checkpoint.Save(to, cfg, s, meta, files); err != nil {
@@ -387,6 +391,18 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 		err = e
 	}
 	return res, err
+}
+
+// peak is the most that this processor does in products of a precision, FLOP/s, measured for a moment; 0 with another engine.
+func (f *Flow) peak(precision string) float64 {
+	if f.Engine == "xla" {
+		return 0
+	}
+	p := kernel.MeasurePeaks(cmp.Or(f.Threads, runtime.GOMAXPROCS(0)), 10*time.Millisecond)
+	if precision == "bf16" && p.BF16 > 0 {
+		return p.BF16
+	}
+	return p.F32
 }
 
 // tensorBoard writes a phase's events for TensorBoard.
