@@ -211,6 +211,22 @@ type guardState struct {
 	Decay    int      `json:"decay_from,omitempty"` // step behind which the rate comes down
 	Raised   []int    `json:"raised,omitempty"`     // steps behind which replay was raised
 	Within   int      `json:"within"`               // last scheduled checkpoint known to be within all limits; 0 is the base
+	Outside  int      `json:"outside,omitempty"`    // last scheduled checkpoint whose own evaluation found one exceeded
+}
+
+// mark keeps the last scheduled checkpoint within all limits, which are written every so many steps and at the end. An
+// evaluation behind a checkpoint speaks for it, unless the checkpoint's own said otherwise.
+func (s *guardState) mark(step, every, end int, within bool) {
+	at := step / every * every
+	if step == end {
+		at = step
+	}
+	switch {
+	case !within && at == step:
+		s.Outside = at
+	case within && at != s.Outside:
+		s.Within = at
+	}
 }
 
 // see takes an evaluation in: the groups that were beyond their limits last time and are so again, sorted. A breach is
@@ -304,12 +320,7 @@ func (l *loop) judge(step int, nll []float64) error {
 		}
 	}
 	confirmed := l.state.see(seen)
-	if allWithin(l.judged) {
-		l.state.Within = step / l.Options.CheckpointEvery * l.Options.CheckpointEvery
-		if step == l.end() {
-			l.state.Within = step
-		}
-	}
+	l.state.mark(step, l.Options.CheckpointEvery, l.end(), allWithin(l.judged))
 	l.say(step)
 	if len(confirmed) == 0 {
 		return nil

@@ -95,6 +95,21 @@ func TestFalseAlarms(t *testing.T) {
 	}
 }
 
+// TestMarkedCheckpoint: checkpoints every 10 of 25 steps, evaluations every 5. That of step 10 is found outside by its own
+// evaluation, so the one behind it does not make it good; that of step 20 is spoken for by step 20 itself.
+func TestMarkedCheckpoint(t *testing.T) {
+	var s guardState
+	for _, c := range []struct {
+		step   int
+		within bool
+		want   int
+	}{{5, true, 0}, {10, false, 0}, {15, true, 0}, {20, true, 20}, {24, false, 20}, {25, true, 25}} {
+		if s.mark(c.step, 10, 25, c.within); s.Within != c.want {
+			t.Errorf("step %d: the last within is %d, want %d", c.step, s.Within, c.want)
+		}
+	}
+}
+
 // TestBreachIsToldOnce: a group that stays beyond its limit is confirmed once, and again after it has been back.
 func TestBreachIsToldOnce(t *testing.T) {
 	var s guardState
