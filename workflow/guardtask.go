@@ -123,7 +123,7 @@ func (g *guardTask) Lost(o stats.BootstrapOptions) (stats.Estimate, error) {
 	}
 	d := cs[0].Difference
 	if !cs[0].LowerBetter {
-		d.Value, d.Low, d.High = -d.Value, -d.High, -d.Low
+		d.Value, d.Low, d.High = 0-d.Value, 0-d.High, 0-d.Low // not -0 where nothing is lost
 	}
 	return d.Scale(0.01), nil // scores are percentages
 }

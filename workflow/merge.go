@@ -298,9 +298,13 @@ func (s *MergeSweep) Write(w io.Writer) {
 	if len(s.Points) == 0 {
 		return
 	}
+	width := 28
+	if slices.ContainsFunc(s.Points[0].Judged, func(j train.Judged) bool { return j.Limit != nil }) {
+		width = 36 // for how it stands to its limit
+	}
 	for _, j := range s.Points[0].Judged {
 		if !strings.Contains(j.Group, "/") {
-			fmt.Fprintf(w, "  %-28s", languageName(j.Group))
+			fmt.Fprintf(w, "  %-*s", width, languageName(j.Group))
 		}
 	}
 	fmt.Fprintln(w)
@@ -312,7 +316,7 @@ func (s *MergeSweep) Write(w io.Writer) {
 				if j.Limit != nil && j.State != train.Within {
 					mark = " " + j.State
 				}
-				fmt.Fprintf(w, "  %-28s", fmt.Sprintf("%+.2f %% [%+.2f, %+.2f]%s", 100*j.Change.Value, 100*j.Change.Low, 100*j.Change.High, mark))
+				fmt.Fprintf(w, "  %-*s", width, fmt.Sprintf("%+.2f %% [%+.2f, %+.2f]%s", 100*j.Change.Value, 100*j.Change.Low, 100*j.Change.High, mark))
 			}
 		}
 		fmt.Fprintln(w)

@@ -27,7 +27,7 @@ type MergeCmd struct {
 	Seed    uint64    `help:"Of dare." default:"17"`
 	Config  string    `help:"Instead of the flags: a mergekit YAML (merge_method, base_model, models with weight and density; paths relative to it)." type:"existingfile" placeholder:"FILE"`
 	Out     string    `help:"Folder for the merged model." placeholder:"DIR"`
-	Sweep   []float64 `help:"Merge the run's result into its base with each of these weights, and measure: 0 is the base, 1 the result." placeholder:"W,..."`
+	Sweep   []float64 `help:"Merge the run's result into its base with each of these weights, and measure: 0 is the base, 1 the result (of ties and dare: with the --density of its difference that they keep)." placeholder:"W,..."`
 	Recipe  string    `help:"With --sweep: the recipe of the run, where it has moved since." type:"existingfile" placeholder:"FILE"`
 	Threads int       `help:"Threads; 0 uses all processors. Does not change any result."`
 	JSON    bool      `name:"json" help:"As JSON."`
