@@ -211,7 +211,7 @@ func (c *BenchCmd) measureXLA(ctx context.Context, p *progress.Reporter, r *xlaR
 		return nll / float64(targets), e.Update(model.Update{Step: n, LR: 1e-4, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1, GradScale: 1 / max(norm, 1)})
 	}
 	var seconds []float64
-	var idle time.Duration
+	var idle, idleEnd time.Duration
 	began := time.Now()
 	for n := 1; n <= c.Steps+2; n++ {
 		if err = ctx.Err(); err != nil {
@@ -225,14 +225,15 @@ func (c *BenchCmd) measureXLA(ctx context.Context, p *progress.Reporter, r *xlaR
 		if loss, err = step(n); err != nil {
 			break
 		}
-		now := time.Now()
+		now, waited := time.Now(), e.Idle()
 		switch n {
 		case 1:
 			r.FirstLoss, r.FirstStep = loss, now.Sub(began).Seconds()
 			p.Logf("bench: xla: the first step took %.4g s, with compilation", r.FirstStep)
 		case 2:
-			idle = e.Idle()
+			idle = waited
 		default:
+			idleEnd = waited // what is done behind the last step is no step's
 			seconds = append(seconds, now.Sub(began).Seconds())
 			p.Logf("bench: xla: step %d: %.4g s, loss %.3f", n-2, seconds[len(seconds)-1], loss)
 		}
@@ -240,7 +241,7 @@ func (c *BenchCmd) measureXLA(ctx context.Context, p *progress.Reporter, r *xlaR
 	}
 	r.remember(e, before)
 	if len(seconds) > 0 {
-		r.reckon(seconds, e.Idle()-idle, cfg)
+		r.reckon(seconds, idleEnd-idle, cfg)
 	}
 	return err
 }
