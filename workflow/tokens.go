@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"ravn/corpus"
@@ -236,6 +237,9 @@ func (f *Flow) changedOrder(set *shard.Set, phase string, c train.Changes) (*sha
 		}
 		stages = append(stages, shard.Stage{Steps: steps[i], Mixture: m})
 	}
+	if g := p.Guard; g != nil && g.OnBreach == "raise_replay" && !mixesReplay(set.Sections(), stages) {
+		return nil, fmt.Errorf("workflow: %s: train: guard: on_breach raise_replay has nothing to raise: no stage mixes a section of role replay (add {section: \"role:replay\", share: …} to the mixture, or choose stop, warn or decay)", f.Recipe.File())
+	}
 	for _, step := range c.Raised {
 		if stages, err = raiseReplay(set.Sections(), stages, step, p.Guard.ReplayFactor); err != nil {
 			return nil, fmt.Errorf("workflow: %w", err)
@@ -294,6 +298,15 @@ func passOver(stages []shard.Stage, passed train.Passed, before *shard.Staged) (
 
 // mostReplay is the share of replay beyond which it is not raised.
 const mostReplay = 0.75
+
+// mixesReplay reports whether any stage reads text of role replay.
+func mixesReplay(sections []shard.SectionInfo, stages []shard.Stage) bool {
+	return slices.ContainsFunc(stages, func(st shard.Stage) bool {
+		return slices.ContainsFunc(st.Mixture, func(m shard.Share) bool {
+			return m.Share > 0 && slices.ContainsFunc(sections, func(s shard.SectionInfo) bool { return s.Name == m.Section && s.Role == "replay" })
+		})
+	})
+}
 
 // raiseReplay begins a new stage behind a step, in which replay's share is multiplied by factor, as in all stages after it.
 func raiseReplay(sections []shard.SectionInfo, stages []shard.Stage, after int, factor float64) ([]shard.Stage, error) {

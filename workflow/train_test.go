@@ -17,14 +17,15 @@ func TestMistakesAreSaidBeforeTheBaseIsTrained(t *testing.T) {
 	dir := t.TempDir()
 	adapterRun(t, dir, "")
 	for more, want := range map[string]string{
-		"  mixture: [{section: da, share: 0.9}, {section: en, share: 0.1}]\n": `r.yaml: train: mixture: no section "en"; there are: da`,
+		"  mixture: [{section: da, share: 0.9}, {section: en, share: 0.1}]\n": `r.yaml: train: mixture: no section "en"; there are: da, old`,
 		"  mixture: [{section: \"language:en\", share: 1}]\n":                 `r.yaml: mixture: no section has language "en"`,
 		"  max_epochs: {da: 0.01}\n":                                          "r.yaml: train: max_epochs: at step 1 every section of the mixture has been read as often as it may be",
+		"  guard: {retain: {da: 0.1}, on_breach: raise_replay}\n":             "r.yaml: train: guard: on_breach raise_replay has nothing to raise",
 		"  only: [model.embedding.weight]\n":                                  `r.yaml: train: freeze or only: no parameter is named like "model.embedding.weight"`,
 	} {
 		text := `
 name: x
-data: {sources: [{path: da.jsonl, format: jsonl, section: da, language: da}], heldout_share: 0, seq_tokens: 32, dedup: false}
+data: {sources: [{path: da.jsonl, format: jsonl, section: da, language: da}, {path: da.jsonl, format: jsonl, section: old, language: da, role: replay}], heldout_share: 0.1, seq_tokens: 32, dedup: false}
 tokenizer: {model: model}
 base:
   config: {hidden_size: 16, intermediate_size: 24, num_hidden_layers: 1, num_attention_heads: 2}
