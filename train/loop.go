@@ -173,6 +173,11 @@ func (l *loop) lr(step int) float64 {
 
 func (l *loop) step(step int) error {
 	o := l.Options
+	if o.First != nil {
+		if err := l.freeze(step); err != nil {
+			return err
+		}
+	}
 	began, idle := l.now(), l.idle()
 	batch, err := l.Source.Batch(step)
 	if err != nil {

@@ -31,6 +31,7 @@ type Options struct {
 
 	Freeze  []string         `yaml:"freeze,omitempty" json:"freeze,omitempty"`   // parameters that stay as they are, by name, with * and [0-3] as in file names: "model.embed_tokens.*", "model.layers.[0-3].*"
 	Only    []string         `yaml:"only,omitempty" json:"only,omitempty"`       // instead: those that are trained, all others stay
+	First   *First           `yaml:"first,omitempty" json:"first,omitempty"`     // a beginning in which fewer are trained, such as the embeddings of a new vocabulary
 	Adapter *adapter.Options `yaml:"adapter,omitempty" json:"adapter,omitempty"` // trains low-rank adapters and nothing else; without it, the weights themselves
 	ZLoss   float64          `yaml:"z_loss,omitempty" json:"z_loss,omitempty"`   // weight of log²Z of the logits in what is minimised, against their drift; 1e-4 where it is used; 0 is without
 	EMA     float64          `yaml:"ema,omitempty" json:"ema,omitempty"`         // decay of a running mean of the weights, such as 0.999, kept beside each checkpoint in ema/; 0 keeps none
@@ -104,9 +105,37 @@ func (o Options) Deciding() Options {
 	return o
 }
 
-// Frozen says which parameters of c stay as they are, or nil when all are trained. A pattern that fits nothing is an error.
+// First is the beginning of a phase, in which fewer parameters are trained: the embeddings of a new vocabulary before all else.
+type First struct {
+	Steps int      `yaml:"steps" json:"steps"` // of the beginning
+	Only  []string `yaml:"only" json:"only"`   // those that are trained in it, as in only: "model.embed_tokens.*", "lm_head.*"
+}
+
+// Frozen says which parameters of c stay as they are in all of the phase, or nil when all are trained. A pattern that fits
+// nothing is an error.
 func (o Options) Frozen(c *model.Config) (func(name string) bool, error) {
-	patterns := slices.Concat(o.Freeze, o.Only)
+	return frozen(c, "freeze or only", o.Freeze, o.Only)
+}
+
+// FrozenAt says which parameters of c stay as they are in a step; nil when all are trained.
+func (o Options) FrozenAt(c *model.Config, step int) (func(name string) bool, error) {
+	always, err := o.Frozen(c)
+	if o.First == nil || step > o.First.Steps || err != nil {
+		return always, err
+	}
+	first, err := frozen(c, "first.only", nil, o.First.Only)
+	if err != nil || always == nil {
+		return first, err
+	}
+	both := func(name string) bool { return always(name) || first(name) }
+	if !slices.ContainsFunc(c.Layout(), func(p model.Param) bool { return !both(p.Name) }) {
+		return nil, errors.New("train: first.only leaves nothing to train beside freeze and only")
+	}
+	return both, nil
+}
+
+func frozen(c *model.Config, field string, freeze, only []string) (func(name string) bool, error) {
+	patterns := slices.Concat(freeze, only)
 	if len(patterns) == 0 {
 		return nil, nil
 	}
@@ -115,18 +144,18 @@ func (o Options) Frozen(c *model.Config) (func(name string) bool, error) {
 		hit := false
 		for _, pattern := range patterns {
 			if ok, err := path.Match(pattern, p.Name); err != nil {
-				return nil, fmt.Errorf("train: pattern %q: %w", pattern, err)
+				return nil, fmt.Errorf("train: %s: pattern %q: %w", field, pattern, err)
 			} else if ok {
 				hit, used[pattern] = true, true
 			}
 		}
-		if frozen[p.Name] = hit == (len(o.Freeze) > 0); !frozen[p.Name] {
+		if frozen[p.Name] = hit == (len(freeze) > 0); !frozen[p.Name] {
 			trained++
 		}
 	}
 	for _, pattern := range patterns {
 		if !used[pattern] {
-			return nil, fmt.Errorf("train: freeze or only: no parameter is named like %q (names are those of the safetensors file, such as %s)", pattern, c.Layout()[len(c.Layout())/2].Name)
+			return nil, fmt.Errorf("train: %s: no parameter is named like %q (names are those of the safetensors file, such as %s)", field, pattern, c.Layout()[len(c.Layout())/2].Name)
 		}
 	}
 	if trained == 0 {
@@ -193,6 +222,16 @@ func (o Options) Validate() error {
 	if len(o.Freeze) > 0 && len(o.Only) > 0 {
 		bad("freeze and only say the same thing in two ways; give one of them")
 	}
+	if f := o.First; f != nil {
+		if f.Steps < 1 || f.Steps >= o.Steps || len(f.Only) == 0 {
+			bad("first needs steps in [1, steps=%d), not %d, and in only what is trained in them", o.Steps, f.Steps)
+		}
+		for _, pattern := range f.Only {
+			if _, err := path.Match(pattern, ""); err != nil {
+				bad("first.only: %q is no pattern: %v", pattern, err)
+			}
+		}
+	}
 	for _, pattern := range slices.Concat(o.Freeze, o.Only) {
 		if _, err := path.Match(pattern, ""); err != nil {
 			bad("freeze or only: %q is no pattern: %v", pattern, err)
@@ -202,8 +241,8 @@ func (o Options) Validate() error {
 		if err := o.Adapter.Validate(); err != nil {
 			errs = append(errs, err)
 		}
-		if len(o.Freeze)+len(o.Only) > 0 {
-			bad("adapter trains nothing but itself, so freeze and only have no say (targets and modules_to_save choose)")
+		if len(o.Freeze)+len(o.Only) > 0 || o.First != nil {
+			bad("adapter trains nothing but itself, so freeze, only and first have no say (targets and modules_to_save choose)")
 		}
 	}
 	if o.ZLoss < 0 || o.EMA < 0 || o.EMA >= 1 {

@@ -317,6 +317,7 @@ func TestEveryOptionResumesExactly(t *testing.T) {
 		"freeze":                            {func(o *Options) { o.Freeze = []string{"model.embed_tokens.*"} }, nil, false, "step"},
 		"only":                              {func(o *Options) { o.Only = []string{"model.layers.1.*"} }, nil, false, "step"},
 		"z_loss":                            {func(o *Options) { o.ZLoss = 1e-2 }, nil, false, "step"},
+		"first":                             {func(o *Options) { o.First = &First{Steps: 8, Only: []string{"model.embed_tokens.*"}} }, nil, false, "step"},
 		"bf16, z_loss, mean of the weights": {func(o *Options) { o.Precision, o.ZLoss, o.EMA = "bf16", 1e-2, 0.5 }, nil, false, "step"},
 		"accumulation, recompute":           {func(o *Options) { o.MicroRows, o.Recompute, o.EMA = 2, "block", 0.9 }, nil, false, "step"},
 		"bf16, recompute, infinite schedule": {func(o *Options) {

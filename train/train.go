@@ -190,18 +190,8 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	if j.Options.rewinds() && (j.First == nil || j.Reorder == nil) {
 		return nil, errors.New("train: spikes.action rewind: this job has no first weights to go back to, or its order cannot be changed (use skip)")
 	}
-	frozen, err := j.Options.Frozen(j.Engine.Config())
-	if err != nil {
+	if err := j.freeze(1); err != nil {
 		return nil, err
-	}
-	if frozen != nil {
-		e, ok := j.Engine.(interface {
-			Freeze(frozen func(name string) bool)
-		})
-		if !ok {
-			return nil, errors.New("train: freeze and only: this engine trains everything")
-		}
-		e.Freeze(frozen)
 	}
 	start := j.now()
 	at, meta, err := j.resume()
@@ -279,6 +269,25 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	return res, j.fillResult(res)
+}
+
+// freeze tells the engine which parameters stay as they are in a step.
+func (j *Job) freeze(step int) error {
+	frozen, err := j.Options.FrozenAt(j.Engine.Config(), step)
+	if err != nil || frozen == nil && j.Options.First == nil {
+		return err
+	}
+	e, ok := j.Engine.(interface {
+		Freeze(frozen func(name string) bool)
+	})
+	if !ok {
+		return errors.New("train: freeze, only and first: this engine trains everything")
+	}
+	if frozen == nil {
+		frozen = func(string) bool { return false }
+	}
+	e.Freeze(frozen)
+	return nil
 }
 
 func (j *Job) now() time.Time {

@@ -46,6 +46,8 @@ type PlannedPhase struct {
 	Adapter     string             `json:"adapter,omitempty"` // what is put on the weights, which are trained themselves where it is ""
 	Trained     int                `json:"trained"`           // parameters
 	Groups      []OptimizerGroup   `json:"groups"`            // of the weights; what an adapter trains is not among them
+	FirstSteps  int                `json:"first_steps,omitempty"`
+	FirstGroups []OptimizerGroup   `json:"first_groups,omitempty"` // of the first steps, where those train less
 	Memory      []model.MemoryPart `json:"memory"`
 	MemoryBytes int64              `json:"memory_bytes"`
 	Devices     []PlannedDevices   `json:"devices"`         // engine/xla on GPUs
@@ -60,9 +62,9 @@ type OptimizerGroup struct {
 	Tensors int    `json:"tensors"`
 }
 
-// optimizerGroups sorts the parameters of c into groups, and counts those that are trained.
-func optimizerGroups(c *model.Config, p recipe.Phase) (groups []OptimizerGroup, trained int, err error) {
-	frozen, err := p.Frozen(c)
+// optimizerGroups sorts the parameters of c into the groups of a step, and counts those that are trained.
+func optimizerGroups(c *model.Config, p recipe.Phase, step int) (groups []OptimizerGroup, trained int, err error) {
+	frozen, err := p.FrozenAt(c, step)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -266,8 +268,14 @@ func plannedPhase(name string, c *model.Config, p recipe.Phase, t int) (PlannedP
 		out.KWh[s.name] = out.Hours[s.name] * s.watts / 1000
 	}
 	var err error
-	if out.Groups, out.Trained, err = optimizerGroups(c, p); err != nil {
+	if out.Groups, out.Trained, err = optimizerGroups(c, p, p.Steps); err != nil {
 		return out, err
+	}
+	if p.First != nil {
+		out.FirstSteps = p.First.Steps
+		if out.FirstGroups, _, err = optimizerGroups(c, p, 1); err != nil {
+			return out, err
+		}
 	}
 	out.Precision = p.Precision
 	out.Memory = cpu.Memory(c, engineOptions(p, t, 0))
@@ -472,6 +480,9 @@ func (p *Plan) Write(w io.Writer) {
 		fmt.Fprintf(w, "\nphase %s: %s tokens, %.2g FLOPs\n", ph.Name, count(ph.Tokens), ph.FLOPs)
 		if ph.Adapter != "" {
 			fmt.Fprintf(w, "  trains %s parameters, %.2g %% of the model: %s\n", count(int64(ph.Trained)), 100*float64(ph.Trained)/float64(p.Params), ph.Adapter)
+		}
+		for _, g := range ph.FirstGroups {
+			fmt.Fprintf(w, "  %-12s %10s parameters in %d tensors, up to step %d\n", g.Name, count(int64(g.Params)), g.Tensors, ph.FirstSteps)
 		}
 		for _, g := range ph.Groups {
 			fmt.Fprintf(w, "  %-12s %10s parameters in %d tensors\n", g.Name, count(int64(g.Params)), g.Tensors)

@@ -295,7 +295,7 @@ func (f *Flow) foresee(c *model.Config) error {
 	}
 	defer set.Close()
 	_, bad := f.changedOrder(set, continuedPhase, train.Changes{})
-	if _, err := f.Recipe.Train.Frozen(c); err != nil {
+	if _, err := f.Recipe.Train.FrozenAt(c, 1); err != nil {
 		bad = errors.Join(bad, fmt.Errorf("workflow: %s: %w", f.Recipe.File(), err))
 	}
 	return bad
@@ -340,7 +340,7 @@ func (f *Flow) phase(ctx context.Context, name, dir string, p recipe.Phase, w *m
 	if t > w.Config.MaxPositionEmbeddings {
 		return nil, fmt.Errorf("workflow: %s: data.seq_tokens %d is more than the model's max_position_embeddings %d", f.Recipe.File(), t, w.Config.MaxPositionEmbeddings)
 	}
-	if _, err := p.Frozen(w.Config); err != nil {
+	if _, err := p.FrozenAt(w.Config, 1); err != nil {
 		return nil, fmt.Errorf("workflow: %s: %w", f.Recipe.File(), err)
 	}
 	engine, err := f.engine(w, p, t)

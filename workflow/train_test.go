@@ -119,6 +119,17 @@ func TestOptimizerGroups(t *testing.T) {
 	if want := ends + 16; p.Phases[0].Trained != want {
 		t.Errorf("trains %d parameters, want %d", p.Phases[0].Trained, want)
 	}
+	r.Train.Freeze, r.Train.First = nil, &train.First{Steps: 1, Only: []string{"model.embed_tokens.*"}}
+	if p, err = PlanCost(r); err != nil {
+		t.Fatal(err)
+	}
+	if g := p.Phases[0].FirstGroups; p.Phases[0].FirstSteps != 1 || len(g) != 2 || g[0] != (OptimizerGroup{"decayed", 16 * vocab, 1}) {
+		t.Errorf("the first step trains %+v", g)
+	}
+	if p.Phases[0].Trained != p.Params {
+		t.Errorf("behind it %d parameters are trained, want %d", p.Phases[0].Trained, p.Params)
+	}
+	r.Train.First = nil
 	r.Train.Freeze = []string{"model.layer.0.*"}
 	if _, err := PlanCost(r); err == nil || !strings.Contains(err.Error(), `r.yaml: train: freeze or only: no parameter is named like "model.layer.0.*"`) {
 		t.Errorf("a pattern that fits nothing: %v", err)

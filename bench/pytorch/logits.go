@@ -3,7 +3,9 @@
 // Logits writes what engine/ref in float64 computes of a model, for transformers.py:
 //
 //	go run bench/pytorch/logits.go FOLDER OUT
+//	go run bench/pytorch/logits.go mistral OUT
 //
+// The second makes a small Mistral with shared heads and a window of 20 tokens in OUT/model first, in BF16, with random weights.
 // OUT/ids.json has four rows of ids, OUT/logits.f32 the logits of all their tokens, (4, T, V) in float32. With a tokenizer in FOLDER
 // the first rows are Danish and English text and OUT/texts.json has it; the others are random.
 package main
@@ -18,6 +20,7 @@ import (
 	"path/filepath"
 
 	"ravn/engine/ref"
+	"ravn/model"
 	"ravn/weights"
 )
 
@@ -32,6 +35,15 @@ func main() {
 		log.Fatal("usage: logits FOLDER OUT")
 	}
 	folder, out := os.Args[1], os.Args[2]
+	if folder == "mistral" {
+		folder = filepath.Join(out, "model")
+		c := &model.Config{
+			Architectures: []string{"MistralForCausalLM"}, ModelType: "mistral", VocabSize: 512, HiddenSize: 64, IntermediateSize: 128, NumHiddenLayers: 3,
+			NumAttentionHeads: 4, NumKeyValueHeads: 2, HeadDim: 16, HiddenAct: "silu", MaxPositionEmbeddings: 128, RMSNormEps: 1e-5, RopeTheta: 10000,
+			SlidingWindow: 20, InitializerRange: 0.2, BOSTokenID: 1, EOSTokenID: 2, TorchDtype: "bfloat16",
+		}
+		check(weights.SaveFolder(folder, model.Init(c, 1), weights.SaveOptions{DType: model.BF16}))
+	}
 	w, err := weights.Load(folder)
 	check(err)
 	e, err := ref.New[float64](w)

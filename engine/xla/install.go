@@ -59,6 +59,9 @@ func (in *Installed) fetch(plugin, version, to string, replace bool) error {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
+	out := os.Stdout
+	os.Stdout = os.Stderr // go-xla's installer says on stdout what it has done, where results belong
+	defer func() { os.Stdout = out }()
 	if plugin == "cuda12" || plugin == "cuda13" {
 		return installCUDA(plugin, version, to)
 	}
