@@ -317,8 +317,11 @@ func RunSweep(ctx context.Context, s *SweepFile, out string, o Options) (*SweepR
 		}()
 	}
 	wg.Wait()
-	if err := errors.Join(append(errs, ctx.Err())...); err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("sweep %s: %w (run the same command again to go on)", s.Name, err)
 	}
 	return s.collect(runs, w.states, out)
 }
