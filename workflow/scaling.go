@@ -262,11 +262,23 @@ func (r *SweepResult) scalingPlots() []web.Scatter {
 	}
 }
 
+// Missed counts the sizes whose own interval the line does not pass through: with one or more the changes do not go straight.
+func (c ScaledChange) Missed() (n int) {
+	first, last := c.Fit[0], c.Fit[len(c.Fit)-1]
+	for _, p := range c.Changes {
+		at := math.Log(p.Parameters/first.Parameters) / math.Log(last.Parameters/first.Parameters)
+		if v := first.Change.Value + at*(last.Change.Value-first.Change.Value); v < p.Change.Low || v > p.Change.High {
+			n++
+		}
+	}
+	return n
+}
+
 // scalingTable is a line for each series and language.
 func (r *SweepResult) scalingTable() web.Table {
 	t := web.Table{
 		Caption: "Against the size of the base: change at each size, mean over seeds, and what ten times the parameters add to it in points, with 95 % intervals over documents and seeds (one base a size: how much another would differ is not in them); exponents of a power of the parameters that bits per byte go with",
-		Head:    []string{"series", "language", "change by size", "for ten times the parameters", "bits per byte of the bases", "at the end", "exponent, bases", "exponent, end"},
+		Head:    []string{"series", "language", "change by size", "for ten times the parameters", "sizes that the line misses", "bits per byte of the bases", "at the end", "exponent, bases", "exponent, end"},
 	}
 	verdict := func(e stats.Estimate) string {
 		if e.Resolved() {
@@ -285,7 +297,7 @@ func (r *SweepResult) scalingTable() web.Table {
 				return fmt.Sprintf("%+.3f [%+.3f, %+.3f]%s", e.Value, e.Low, e.High, verdict(*e))
 			}
 			t.Rows = append(t.Rows, []string{
-				s.Series, c.Name, strings.Join(changes, ", "), fmt.Sprintf("%+.2f [%+.2f, %+.2f]%s", 100*c.Slope.Value, 100*c.Slope.Low, 100*c.Slope.High, verdict(c.Slope)),
+				s.Series, c.Name, strings.Join(changes, ", "), fmt.Sprintf("%+.2f [%+.2f, %+.2f]%s", 100*c.Slope.Value, 100*c.Slope.Low, 100*c.Slope.High, verdict(c.Slope)), fmt.Sprintf("%d of %d", c.Missed(), len(c.Changes)),
 				strings.Join(base, ", "), strings.Join(end, ", "), exponent(c.BaseExponent), exponent(c.EndExponent),
 			})
 		}

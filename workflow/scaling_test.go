@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,6 +74,16 @@ func TestScalingOfALine(t *testing.T) {
 	near("change at the smallest", s.Retained.Changes[0].Change.Value, 0.03+0.02*(math.Log10(4e6)-7))
 	near("the fit at the largest", s.Retained.Fit[8].Change.Value, 0.03+0.02*(math.Log10(40e6)-7))
 	near("bits per byte of the smallest base", s.Languages[0].BaseBits[0], 10*math.Pow(4e6, -0.1)/math.Ln2)
+	bent := ScaledChange{Fit: s.Retained.Fit, Changes: slices.Clone(s.Retained.Changes)}
+	bent.Changes[1].Change = stats.Estimate{Value: 0.1, Low: 0.09, High: 0.11} // where the line has 0.03
+	for i := range 3 {
+		if e := &s.Retained.Changes[i].Change; i != 1 { // intervals of no width: room for the rounding
+			bent.Changes[i].Change = stats.Estimate{Value: e.Value, Low: e.Value - 1e-9, High: e.Value + 1e-9}
+		}
+	}
+	if bent.Missed() != 1 {
+		t.Errorf("the line misses %d sizes, want the middle one", bent.Missed())
+	}
 	svg := string(r.scalingPlots()[1].SVG("x"))
 	for _, want := range []string{">2.0M<", ">50M<", `class="band m0"`, "parameters of the base"} {
 		if !strings.Contains(svg, want) {
