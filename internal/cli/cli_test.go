@@ -23,6 +23,7 @@ import (
 	"ravn/model"
 	"ravn/pipeline"
 	"ravn/run"
+	"ravn/train"
 	"ravn/tokenizer"
 	"ravn/weights"
 )
@@ -492,9 +493,12 @@ func TestMixtureChangesBehindTheCheckpoint(t *testing.T) {
 	}
 }
 
-// TestTerminatedRunGoesOn ends a run with SIGTERM, as a queueing system does: it leaves a checkpoint, and goes on.
+// TestTerminatedRunGoesOn ends a run with SIGTERM, as a queueing system does: it leaves a checkpoint at the step it had come to, goes
+// on from it, and ends with the bytes of a run that was left alone.
 func TestTerminatedRunGoesOn(t *testing.T) {
 	recipeFile := tiny(t)
+	whole := filepath.Join(t.TempDir(), "whole")
+	mustRavn(t, "train", recipeFile, "--out", whole)
 	dir := filepath.Join(t.TempDir(), "run")
 	cmd := ravn("train", recipeFile, "--out", dir)
 	if err := cmd.Start(); err != nil {
@@ -517,7 +521,17 @@ func TestTerminatedRunGoesOn(t *testing.T) {
 	if !strings.Contains(out, "run the same command again to go on") {
 		t.Errorf("terminated without a word on how to go on:\n%s", out)
 	}
+	var step int
+	if at := strings.Index(out, "stopped at step "); at < 0 {
+		t.Errorf("it does not say at which step it stopped:\n%s", out)
+	} else if _, err := fmt.Sscanf(out[at:], "stopped at step %d of 24", &step); err != nil || step < 1 {
+		t.Errorf("stopped at step %d: %v\n%s", step, err, out)
+	}
+	if _, err := os.Stat(train.StepDir(dir, step)); err != nil {
+		t.Errorf("the checkpoint of the step it stopped at: %v", err)
+	}
 	mustRavn(t, "train", recipeFile, "--out", dir)
+	sameResults(t, results(t, dir), results(t, whole), "terminated once")
 }
 
 func TestScripts(t *testing.T) {
