@@ -23,8 +23,8 @@ import (
 	"ravn/model"
 	"ravn/pipeline"
 	"ravn/run"
-	"ravn/train"
 	"ravn/tokenizer"
+	"ravn/train"
 	"ravn/weights"
 )
 
